@@ -1,0 +1,51 @@
+# Two commands do everything: `make book` and `make test`. Both set up .venv by themselves and skip what is up to date.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+# One thread each: the models of preset `smoke` are so small that a second thread only gets in the way.
+export OMP_NUM_THREADS ?= 1
+# Executed chapters and trained models live under a fingerprint of the code, so that a change in mialab/ starts afresh
+# and an unchanged tree starts warm. The book, the papermill run and the exported notebooks share one store.
+STATE   = $(CURDIR)/_build/$(shell $(PYTHON) book/_tools/fingerprint.py)
+SHARED  = MIALAB_STATE=$(STATE) MIALAB_STORE=$(STATE)/store
+
+.PHONY: setup book test serve lab notebooks lint lock clean
+
+setup: $(READY)
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dp,book,dev]'
+	touch $@
+
+book: setup notebooks
+	$(SHARED) $(PY) book/_tools/build.py
+
+test: lint book
+	$(SHARED) $(PY) -m pytest --numprocesses 2 $(PYTEST)
+
+serve: book
+	@echo "The book is at http://localhost:8000 (Ctrl-C stops it)"
+	$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+lab: setup
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[lab]'
+	$(SHARED) $(VENV)/bin/jupyter lab book
+
+notebooks: setup
+	$(PY) book/_tools/export.py
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# Resolve afresh and write what was installed: run it to take newer versions, then read the difference.
+lock:
+	rm -rf _build/lock && $(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install --quiet --upgrade --editable '.[dp,book,lab,dev]'
+	_build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf _build

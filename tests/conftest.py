@@ -1,0 +1,13 @@
+"""Settings that all tests share. Tests that need real data skip without MIALAB_DATA."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory):
+    """Where executed chapters and trained models go: the Makefile's folder, else a temporary one."""
+    folder = os.environ.setdefault("MIALAB_STATE", str(tmp_path_factory.mktemp("state")))
+    os.environ.setdefault("MIALAB_STORE", f"{folder}/store")
+    return folder
