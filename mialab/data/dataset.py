@@ -1,0 +1,50 @@
+"""What `load` returns: the samples of one data set as tensors in memory."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One pool of labelled samples: first the `train` rows of the official training set, then the official test set.
+
+    x: uint8 [n, c, h, w] images, or float32 [n, c, h, w] or [n, d]; y: int64 [n] in 0..classes-1; train: None where
+    no official test set exists; mean, std: per channel of uint8 images scaled to [0, 1], () for float data, which
+    needs no scaling.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    classes: int
+    train: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.y.shape != (len(self.x),) or self.y.dtype != torch.int64:
+            raise ValueError(f"{self.name}: {len(self.x)} samples need as many int64 labels, got {self.y.shape}")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+
+def noisy_labels(dataset: Dataset, fraction: float, *, seed: int = 0) -> Dataset:
+    """The data set with `fraction` of its labels (rounded to whole rows) each replaced by a uniform other class.
+
+    Raises ValueError for a fraction outside [0, 1] or fewer than two classes.
+    """
+    if not 0 <= fraction <= 1 or dataset.classes < 2:
+        raise ValueError(f"label noise needs a fraction in [0, 1] and two classes, got {fraction}, {dataset.classes}")
+    g = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(dataset), generator=g)[: round(fraction * len(dataset))]
+    y = dataset.y.clone()
+    y[rows] = (y[rows] + torch.randint(1, dataset.classes, rows.shape, generator=g)) % dataset.classes
+    return replace(dataset, y=y)

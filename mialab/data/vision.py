@@ -1,0 +1,214 @@
+"""Image data sets in torchvision's own files: MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN, ImageNet's folders."""
+
+import gzip
+import math
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mialab.data.dataset import Dataset
+from mialab.data.download import DataError, damaged, fetch, landing, present, unpack, verify
+
+# Per channel: CIFAR's are those of the training code that the ensemble paper names (bearpaw), the others those of the
+# official training set.
+_CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+_SVHN = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
+_MNIST = (0.1307,), (0.3081,)
+_FASHION = (0.2860,), (0.3530,)
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def cifar10(root: Path, download: bool) -> Dataset:
+    """CIFAR-10, uint8 [60000, 3, 32, 32], from `cifar-10-batches-py/`."""
+    from torchvision.datasets import CIFAR10
+
+    return _cifar("cifar10", CIFAR10, 10, root, download)
+
+
+def cifar100(root: Path, download: bool) -> Dataset:
+    """CIFAR-100 with its fine labels, uint8 [60000, 3, 32, 32], from `cifar-100-python/`."""
+    from torchvision.datasets import CIFAR100
+
+    return _cifar("cifar100", CIFAR100, 100, root, download)
+
+
+def mnist(root: Path, download: bool) -> Dataset:
+    """MNIST, uint8 [70000, 1, 28, 28], from `MNIST/raw/`."""
+    from torchvision.datasets import MNIST
+
+    return _idx("mnist", MNIST, root / "MNIST" / "raw", _MNIST, download)
+
+
+def fashion_mnist(root: Path, download: bool) -> Dataset:
+    """Fashion-MNIST, uint8 [70000, 1, 28, 28], from `FashionMNIST/raw/`."""
+    from torchvision.datasets import FashionMNIST
+
+    return _idx("fashion-mnist", FashionMNIST, root / "FashionMNIST" / "raw", _FASHION, download)
+
+
+def svhn(root: Path, download: bool) -> Dataset:
+    """SVHN's cropped digits, uint8 [99289, 3, 32, 32], from `train_32x32.mat` and `test_32x32.mat`."""
+    from torchvision.datasets import SVHN
+
+    for url, name, md5 in (SVHN.split_list[split] for split in ("train", "test")):
+        fetch(root / name, [url], checksum=f"md5:{md5}", download=download)
+    parts = [SVHN(root, split) for split in ("train", "test")]
+    x = torch.cat([torch.from_numpy(p.data) for p in parts])
+    y = torch.cat([torch.from_numpy(p.labels).long() for p in parts])
+    return Dataset("svhn", x, y, 10, len(parts[0]), *_SVHN)
+
+
+def _cifar(name: str, kind: type, classes: int, root: Path, download: bool) -> Dataset:
+    """Every file is checked against its published MD5 before torchvision unpickles it."""
+    folder = root / kind.base_folder
+    md5s = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
+    missing = [file for file in md5s if not present(folder / file)]
+    if missing:
+        try:
+            archive = fetch(root / kind.filename, [kind.url], checksum=f"md5:{kind.tgz_md5}", download=download)
+        except DataError as error:
+            raise DataError(f"{folder / missing[0]} is missing, and its archive does not help: {error}") from error
+        unpack(archive, {f"{kind.base_folder}/{file}": folder / file for file in missing})
+    for file, md5 in md5s.items():
+        verify(folder / file, f"md5:{md5}")
+    parts = [kind(root, train=train) for train in (True, False)]
+    x = torch.from_numpy(np.concatenate([p.data for p in parts])).permute(0, 3, 1, 2).contiguous()
+    y = torch.tensor([label for p in parts for label in p.targets])
+    return Dataset(name, x, y, classes, len(parts[0]), *_CIFAR)
+
+
+def _idx(name: str, kind: type, folder: Path, scale: tuple, download: bool) -> Dataset:
+    """torchvision only looks whether the unpacked files exist, so they are checked here before it reads them."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    md5s = dict(kind.resources)
+    parts = []
+    for part in ("train", "t10k"):
+        x, y = (
+            _idx_file(folder / packed, [mirror + packed for mirror in kind.mirrors], md5s[packed], download)
+            for packed in (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
+        )
+        parts.append((read_image_file(str(x)), read_label_file(str(y))))
+        if len(parts[-1][0]) != len(parts[-1][1]):
+            raise damaged(y, f"has {len(parts[-1][1])} labels for {len(parts[-1][0])} images")
+    (x, y), (x_test, y_test) = parts
+    return Dataset(name, torch.cat([x, x_test])[:, None], torch.cat([y, y_test]), 10, len(y), *scale)
+
+
+def _idx_file(packed: Path, urls: list[str], md5: str, download: bool) -> Path:
+    """The unpacked file beside `packed`: its header must fit its size and, where the .gz lies there, its CRC too."""
+    plain = packed.with_suffix("")
+    if present(packed) or not present(plain):
+        fetch(packed, urls, checksum=f"md5:{md5}", download=download)
+    try:
+        if not present(plain):
+            with gzip.open(packed) as source, landing(plain) as file:
+                shutil.copyfileobj(source, file)
+        content = plain.read_bytes()
+    except OSError as error:
+        raise damaged(plain, error.strerror or error) from error
+    dimensions = 3 if "idx3" in plain.name else 1
+    header = content[: 4 + 4 * dimensions]
+    if header[:4] != bytes([0, 0, 8, dimensions]) or len(header) < 4 + 4 * dimensions:
+        raise damaged(plain, "is no idx file of bytes")
+    expected = len(header) + math.prod(struct.unpack(f">{dimensions}I", header[4:]))
+    if len(content) != expected:
+        raise damaged(plain, f"truncated or altered ({len(content):,} bytes, its header says {expected:,})")
+    if present(packed) and zlib.crc32(content) != struct.unpack("<I", packed.read_bytes()[-8:-4])[0]:
+        raise damaged(plain, f"differs from {packed.name} beside it")
+    return plain
+
+
+@dataclass
+class Stream:
+    """Batches (x uint8 [b, 3, size, size], y int64 [b]) read from image files, anew at every iteration.
+
+    `images` is a torchvision ImageFolder; `len` counts batches; `y` holds all labels in file order. With `shuffle`,
+    the order follows from `seed` and the epoch alone; the training loop sets the epoch before each pass.
+    """
+
+    images: object
+    batch: int
+    seed: int
+    shuffle: bool
+    workers: int = 0
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch)
+
+    @property
+    def y(self) -> Tensor:
+        return torch.tensor(self.images.targets)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
+        yield from torch.utils.data.DataLoader(
+            self.images,
+            batch_size=self.batch,
+            sampler=order.tolist() if self.shuffle else None,
+            num_workers=self.workers,
+            generator=torch.Generator(),  # else the loader would draw from the global one
+        )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A data set too large for memory: shuffled `train` and ordered `val` streams; mean and std are ImageNet's."""
+
+    train: Stream
+    val: Stream
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...] = _IMAGENET[0]
+    std: tuple[float, ...] = _IMAGENET[1]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        """Images in both streams."""
+        return len(self.train.images) + len(self.val.images)
+
+
+def folder(path: str | Path, *, size: int = 224, batch: int = 64, seed: int = 0, workers: int = 0) -> Folder:
+    """Stream images from ImageNet's layout, `path`/{train,val}/<class>/*.JPEG, never whole in memory.
+
+    Each image is turned to RGB, its shorter side resized to size * 8/7 pixels and its centre cut to size x size, the
+    same for members and non-members; random crops and flips are the training loop's. Raises DataError.
+    """
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
+
+    steps = Compose([Resize(round(size * 8 / 7)), CenterCrop(size), PILToTensor()])
+    try:
+        parts = [ImageFolder(Path(path) / part, transform=steps, loader=_rgb) for part in ("train", "val")]
+    except OSError as error:
+        raise DataError(f"{path}: not in ImageNet's layout, {{train,val}}/<class>/*.JPEG ({error})") from error
+    train, val = parts
+    if train.classes != val.classes:
+        odd = sorted(set(train.classes) ^ set(val.classes))
+        raise DataError(f"{path}: train and val differ in classes ({', '.join(odd[:5])}); give both the same folders")
+    streams = [Stream(p, batch, seed, shuffle=p is train, workers=workers) for p in parts]
+    return Folder(*streams, class_names=tuple(train.classes), shape=(3, size, size))
+
+
+def _rgb(path: str):
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{path}: not a whole image ({error}); remove it or put an intact copy there") from error

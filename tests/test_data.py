@@ -1,0 +1,288 @@
+"""Embedded data, the front door, image folders, and the readers on real files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mialab import data
+
+REAL = os.environ.get("MIALAB_DATA")
+needs_real_data = pytest.mark.skipif(not REAL, reason="MIALAB_DATA is not set: no real data sets to read")
+
+
+def real(name):
+    if not REAL:
+        pytest.skip("MIALAB_DATA is not set: no real data sets to read")
+    try:
+        return data.load(name, download=False)
+    except data.DataError as error:
+        pytest.skip(f"MIALAB_DATA lacks {name}: {error}")
+
+
+def nearest(x, prototypes):
+    """The class of the prototype [class, mode, d] nearest to each row."""
+    flat = prototypes.reshape(-1, prototypes.shape[-1])
+    return torch.cdist(x, flat).argmin(1) // prototypes.shape[1]
+
+
+@pytest.mark.parametrize("name", ["textures", "prototypes"])
+def test_same_seed_gives_the_same_rows_and_another_seed_others(name):
+    one, again, other = (data.load(name, samples=(50, 20), seed=s) for s in (3, 3, 4))
+    assert torch.equal(one.x, again.x) and torch.equal(one.y, again.y)
+    assert not torch.equal(one.x, other.x)
+
+
+@pytest.mark.parametrize("name", ["textures", "prototypes"])
+def test_training_rows_do_not_depend_on_the_size_of_the_test_set(name):
+    small, large = data.load(name, samples=(50, 5)), data.load(name, samples=(50, 500))
+    assert torch.equal(small.x[:50], large.x[:50]) and torch.equal(small.y[:50], large.y[:50])
+
+
+@pytest.mark.parametrize("name", ["textures", "prototypes"])
+def test_fresh_samples_repeat_no_loaded_row_even_under_the_same_seed(name):
+    loaded = data.load(name, samples=(300, 300), seed=5).x.flatten(1)
+    fresh = data.distribution(name).sample(600, seed=5)[0].flatten(1)
+    assert (torch.cdist(fresh, loaded) > 0.5).all()
+    assert loaded.unique(dim=0).shape == loaded.shape
+
+
+@pytest.mark.parametrize("name", ["textures", "prototypes"])
+def test_the_global_random_state_is_neither_used_nor_moved(name):
+    torch.manual_seed(0), np.random.seed(0)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = data.load(name, samples=(10, 10)).x
+    torch.manual_seed(1)
+    assert torch.equal(first, data.load(name, samples=(10, 10)).x)
+    torch.set_rng_state(before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("name", "shape"), [("textures", (3, 12, 12)), ("prototypes", (200,)), ("digits", (1, 8, 8))])
+def test_embedded_sets_are_float_tensors_of_their_stated_shape(name, shape):
+    dataset = data.load(name)
+    assert dataset.x.dtype == torch.float32 and dataset.y.dtype == torch.int64
+    assert dataset.shape == shape == tuple(dataset.x.shape[1:]) and len(dataset) == len(dataset.y)
+    assert dataset.y.unique().tolist() == list(range(dataset.classes))
+    assert dataset.mean == dataset.std == ()
+
+
+def test_textures_have_unit_variance_no_mean_and_uniform_classes():
+    x, y = data.distribution("textures").sample(20_000, seed=0)
+    assert abs(x.var().item() - 1) < 0.1 and abs(x.mean().item()) < 0.01
+    counts = torch.bincount(y, minlength=10)
+    assert ((counts - 2000).abs() < 5 * 2000**0.5).all()
+
+
+def test_texture_fields_have_the_stated_power_spectrum():
+    prototypes = np.stack([data.distribution("textures", seed=s).prototypes for s in range(60)])
+    power = (np.abs(np.fft.fft2(prototypes)) ** 2).mean((0, 1, 2, 3))
+    assert power[0, 0] < 1e-6
+    for k in (2, 3, 4, 5):
+        assert power[0, k] / power[0, 1] == pytest.approx(k**-2.5, rel=0.15)
+        assert power[k, 0] / power[1, 0] == pytest.approx(k**-2.5, rel=0.15)
+
+
+def test_a_texture_without_noise_is_a_faded_shift_of_its_class_prototype():
+    source = data.Textures()
+    for name in ("noise", "white"):
+        object.__setattr__(source, name, 0.0)
+    x, y = source.sample(200, seed=1)
+    turns = [(a, b) for a in range(-2, 3) for b in range(-2, 3)]
+    for image, label in zip(x.numpy(), y, strict=True):
+        shifted = np.stack([np.roll(source.prototypes[label], t, (-2, -1)) for t in turns]).reshape(-1, 432)
+        cosine = shifted @ image.ravel() / np.linalg.norm(shifted, axis=1) / np.linalg.norm(image)
+        assert cosine.max() > 0.99999
+
+
+def test_prototype_bits_are_flipped_at_the_stated_rate():
+    source = data.distribution("prototypes")
+    x, y = source.sample(20_000, seed=2)
+    assert set(x.unique().tolist()) == {-1.0, 1.0}
+    coded = torch.from_numpy(source.prototypes).float() * 2 - 1
+    agree = (torch.einsum("nd,nmd->nm", x, coded[y]) / 200).amax(1)
+    assert (1 - agree.mean().item()) / 2 == pytest.approx(0.28, abs=0.005)
+    assert (nearest(x, coded) == y).float().mean() > 0.95
+
+
+def test_another_distribution_seed_gives_other_prototypes():
+    one, other = (data.distribution("textures", seed=s).prototypes for s in (0, 1))
+    assert np.abs(one - other).min() > 0
+
+
+def test_five_thousand_textures_take_well_under_a_second():
+    import time
+
+    data.distribution("textures").sample(10, seed=0)
+    start = time.process_time()
+    data.distribution("textures").sample(5000, seed=0)
+    assert time.process_time() - start < 1
+
+
+def test_digits_are_the_1797_real_ones():
+    digits = data.load("digits")
+    assert len(digits) == 1797 and digits.train is None and digits.x.min() == 0 and digits.x.max() == 1
+    assert (digits.x * 16).frac().abs().max() == 0
+
+
+def test_label_noise_changes_exactly_the_stated_share_and_nothing_else():
+    clean = data.load("digits")
+    noisy = data.noisy_labels(clean, 0.1, seed=1)
+    assert (noisy.y != clean.y).sum() == 180 and noisy.y.max() == 9 and torch.equal(noisy.x, clean.x)
+    assert torch.equal(noisy.y, data.noisy_labels(clean, 0.1, seed=1).y)
+    assert not torch.equal(noisy.y, data.noisy_labels(clean, 0.1, seed=2).y)
+    with pytest.raises(ValueError, match="fraction"):
+        data.noisy_labels(clean, 1.5)
+
+
+def test_an_unknown_name_lists_close_ones():
+    with pytest.raises(ValueError, match="'cifar-10'.*cifar10"):
+        data.load("cifar-10")
+    with pytest.raises(ValueError, match="'texture'.*mean textures"):
+        data.distribution("texture")
+    with pytest.raises(ValueError, match="unknown data set 'zzzz'.*location30"):
+        data.load("zzzz")
+
+
+@pytest.mark.parametrize("samples", [(0, 10), (10, -1)])
+def test_impossible_sample_sizes_are_refused(samples):
+    with pytest.raises(ValueError, match="train >= 1"):
+        data.load("textures", samples=samples)
+    with pytest.raises(ValueError, match="fixed number"):
+        data.load("digits", samples=(10, 10))
+    with pytest.raises(ValueError, match="seed"):
+        data.load("textures", seed=-1)
+
+
+def test_importing_data_loads_neither_torchvision_nor_scikit_learn():
+    code = "import sys, mialab.data; print([m for m in ('torchvision', 'sklearn', 'scipy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    """ImageNet's layout with two classes; every image is one colour, so that a batch shows which image it holds."""
+    root = tmp_path / "with a space"
+    for part, per_class in (("train", 5), ("val", 2)):
+        for label, wnid in enumerate(("n01", "n02")):
+            (root / part / wnid).mkdir(parents=True)
+            for i in range(per_class):
+                grey = 100 * label + 20 * i
+                Image.new("L" if i == 0 else "RGB", (40, 30), grey if i == 0 else (grey, grey, grey)).save(
+                    root / part / wnid / f"{i}.JPEG"
+                )
+    return root
+
+
+def test_a_folder_streams_rgb_batches_of_both_parts(tiny_folder):
+    images = data.folder(tiny_folder, size=16, batch=4)
+    assert images.classes == 2 and images.class_names == ("n01", "n02") and images.shape == (3, 16, 16)
+    assert len(images) == 14 and len(images.train) == 3 and len(images.val) == 1
+    sizes = [len(y) for _, y in images.train]
+    assert sizes == [4, 4, 2]
+    x, y = next(iter(images.val))
+    assert x.dtype == torch.uint8 and x.shape == (4, 3, 16, 16) and torch.equal(y, images.val.y)
+    assert x[:, :, 8, 8].float().mean(1).round().tolist() == pytest.approx([0, 20, 100, 120], abs=3)
+
+
+def test_a_folder_is_iterated_anew_in_an_order_set_by_seed_and_epoch(tiny_folder):
+    def order(stream):
+        return [round(v) for x, _ in stream for v in x[:, 0, 8, 8].tolist()]
+
+    train = data.folder(tiny_folder, size=16, batch=4, seed=1).train
+    first, again = order(train), order(train)
+    train.set_epoch(1)
+    later = order(train)
+    assert first == again and later != first and sorted(later) == sorted(first)
+    state = torch.get_rng_state()
+    order(train)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_bad_image_folder_is_a_clear_error(tiny_folder, tmp_path):
+    with pytest.raises(data.DataError, match="ImageNet's layout"):
+        data.folder(tmp_path / "absent")
+    (tiny_folder / "val" / "n03").mkdir()
+    with pytest.raises(data.DataError, match="n03"):
+        data.folder(tiny_folder)
+    Image.new("RGB", (8, 8)).save(tiny_folder / "val" / "n03" / "0.JPEG")
+    with pytest.raises(data.DataError, match="differ in classes .n03"):
+        data.folder(tiny_folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_a_damaged_image_is_named(tiny_folder, content):
+    image = tiny_folder / "val" / "n01" / "1.JPEG"
+    image.write_bytes(image.read_bytes()[:-80] if content is None else content)
+    with pytest.raises(data.DataError, match=r"n01/1.JPEG.*not a whole image"):
+        list(data.folder(tiny_folder, size=16).val)
+
+
+@needs_real_data
+def test_real_photographs_stream_from_tiny_imagenet():
+    path = Path(REAL) / "tiny-imagenet-10"
+    if not path.is_dir():
+        pytest.skip("MIALAB_DATA lacks tiny-imagenet-10")
+    images = data.folder(path, size=32, batch=100)
+    assert images.classes == 10 and len(images) == 5500
+    seen = [(x, y) for x, y in images.val]
+    assert sum(len(y) for _, y in seen) == 500 and all(x.shape[1:] == (3, 32, 32) for x, _ in seen)
+    assert torch.bincount(torch.cat([y for _, y in seen])).tolist() == [50] * 10
+    modes = {Image.open(p).mode for p in (path / "val").rglob("*.JPEG")}
+    assert modes == {"RGB", "L"}, "the greyscale case is not covered any more"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "n", "train", "classes"),
+    [
+        ("mnist", (1, 28, 28), 70_000, 60_000, 10),
+        ("fashion-mnist", (1, 28, 28), 70_000, 60_000, 10),
+        ("cifar10", (3, 32, 32), 60_000, 50_000, 10),
+        ("cifar100", (3, 32, 32), 60_000, 50_000, 100),
+    ],
+)
+def test_real_images_have_their_published_sizes_and_channel_statistics(name, shape, n, train, classes):
+    dataset = real(name)
+    assert dataset.shape == shape and len(dataset) == n and dataset.train == train and dataset.classes == classes
+    assert dataset.x.dtype == torch.uint8 and dataset.x.is_contiguous()
+    counts = torch.bincount(dataset.y[train:], minlength=classes)
+    assert dataset.y.unique().numel() == classes and counts.min() > 0.8 * (n - train) / classes
+    some = dataset.x[:train:37].double() / 255  # an odd step: MNIST's rows alternate between two groups of writers
+    # CIFAR's are the training code's own: a common mean for both sets and an std within images.
+    tolerance = 0.08 if name.startswith("cifar") else 0.01
+    assert some.mean((0, 2, 3)).tolist() == pytest.approx(dataset.mean, abs=tolerance)
+    assert some.std((0, 2, 3)).tolist() == pytest.approx(dataset.std, abs=tolerance)
+
+
+def test_real_cifar10_rows_are_torchvisions_rows_train_first():
+    from torchvision.datasets import CIFAR10
+
+    dataset = real("cifar10")
+    for train, first in ((True, 0), (False, 50_000)):
+        theirs = CIFAR10(REAL, train=train)
+        for i in (0, 1, 9_999):
+            image, label = theirs[i]
+            assert np.array_equal(dataset.x[first + i].permute(1, 2, 0).numpy(), np.asarray(image))
+            assert dataset.y[first + i] == label
+
+
+def test_real_adult_is_standardised_by_its_training_rows_and_one_hot():
+    adult = real("adult")
+    assert len(adult) == 48_842 and adult.train == 32_561 and adult.shape == (108,)
+    numeric, one_hot = adult.x[:32_561, :6].double(), adult.x[:, 6:]
+    assert numeric.mean(0).abs().max() < 1e-5 and (numeric.std(0) - 1).abs().max() < 1e-4
+    assert adult.x[32_561:, :6].double().mean(0).abs().max() > 1e-3
+    assert set(one_hot.unique().tolist()) == {0.0, 1.0} and (one_hot.sum(1) == 8).all()
+    assert (adult.y[:32_561].sum().item(), adult.y[32_561:].sum().item()) == (7841, 3846)
+
+
+def test_real_location30_has_its_published_size():
+    location = real("location30")
+    assert location.x.shape == (5010, 446) and location.y.unique().numel() == location.classes == 30
+    assert set(location.x.unique().tolist()) == {0.0, 1.0} and location.train is None
+    assert torch.bincount(location.y)[[0, 7, 29]].tolist() == [169, 308, 179]
