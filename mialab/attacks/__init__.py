@@ -1,0 +1,24 @@
+"""Membership inference attacks: arrays in, one score per sample out; higher = more likely a member.
+
+`ALL` maps each name to its `Attack`; `get` looks one up. An attack that learns sees membership of the known samples
+only, and scores every sample.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from mialab.attacks import neural, thresholds
+from mialab.attacks.base import Attack, Evidence, NotEnough
+
+__all__ = ["ALL", "Attack", "Evidence", "NotEnough", "get"]
+
+ALL: dict[str, Attack] = {attack.name: attack for attack in (*thresholds.ATTACKS, *neural.ATTACKS)}
+
+
+def get(name: str) -> Attack:
+    """The attack of that name; ValueError listing close names where there is none."""
+    if name not in ALL:
+        close = difflib.get_close_matches(name, ALL, n=3, cutoff=0.4) or list(ALL)
+        raise ValueError(f"no attack {name!r}; did you mean {', '.join(close)}?")
+    return ALL[name]

@@ -1,0 +1,229 @@
+"""How well scores tell members from non-members: ROC, AUC, accuracies, TPR at a low FPR, each with a 95 % interval.
+
+Every function takes `scores` (float [n], higher = more likely a member) and `member` (bool or 0/1 [n]). A sample is
+called a member when its score is at least the threshold. Equal scores are never told apart: they count half in the
+AUC and enter the ROC together. Infinite scores are ordinary extremes; NaN is refused. A figure that needs both sides is
+None where one of them is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import bdtrik, betaincinv, expit, logit
+
+TAIL = 0.025  # each side of a 95 % interval
+Z = 1.959963984540054  # the normal quantile at 1 - TAIL
+FALSE_POSITIVES = 10  # fewest expected false positives for a TPR at a given FPR
+
+
+class Estimate(NamedTuple):
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Accuracy(NamedTuple):
+    """Plain accuracy with its 95 % interval, and the share of members, which always answering 'member' would reach."""
+
+    value: float
+    low: float
+    high: float
+    member_share: float
+
+
+class Roc(NamedTuple):
+    """The ROC's corners from (0, 0) to (1, 1): float arrays, one entry per distinct score and one before them."""
+
+    fpr: np.ndarray
+    tpr: np.ndarray
+    thresholds: np.ndarray  # falling; the first one, +inf, stands for 'nobody is called a member'
+
+
+class _Counts(NamedTuple):
+    """Members and non-members at each distinct score, the scores falling."""
+
+    scores: np.ndarray
+    members: np.ndarray
+    nonmembers: np.ndarray
+
+
+def roc(scores: np.ndarray, member: np.ndarray) -> Roc:
+    """The ROC curve, equal scores merged into one step. Raises ValueError where one side is empty."""
+    counts = _both_sides(scores, member)
+    tpr = np.append(0, np.cumsum(counts.members)) / counts.members.sum()
+    fpr = np.append(0, np.cumsum(counts.nonmembers)) / counts.nonmembers.sum()
+    return Roc(fpr, tpr, np.append(np.inf, counts.scores))
+
+
+def auc(scores: np.ndarray, member: np.ndarray) -> float | None:
+    """The area under the ROC: P(a member scores higher than a non-member), ties counted half (Mann-Whitney)."""
+    counts = _count(scores, member)
+    if not _has_both(counts):
+        return None
+    beaten = _beaten(counts.nonmembers)
+    return float(counts.members @ beaten / counts.members.sum())
+
+
+def auc_interval(scores: np.ndarray, member: np.ndarray) -> Estimate | None:
+    """The AUC with DeLong's interval (DeLong et al. 1988) on the logit scale, O(n log n).
+
+    The interval is never narrower than what min(members, non-members) independent pairs allow: a perfect order of k
+    such pairs has probability AUC^k, so at AUC 1 the lower end is 0.025^(1/k) where DeLong's variance is zero.
+    """
+    counts = _count(scores, member)
+    if not _has_both(counts):
+        return None
+    area = auc(scores, member)
+    ahead, behind = _beaten(counts.nonmembers), 1 - _beaten(counts.members)
+    error = math.sqrt(
+        _variance_of_mean(ahead, counts.members, area) + _variance_of_mean(behind, counts.nonmembers, area)
+    )
+    low = high = area
+    if 0 < area < 1:
+        low, high = expit(logit(area) + np.array([-Z, Z]) * error / (area * (1 - area)))
+    kept = TAIL ** (1 / min(counts.members.sum(), counts.nonmembers.sum()))
+    return Estimate(area, float(min(low, area * kept)), float(max(high, 1 - (1 - area) * kept)))
+
+
+def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
+    """The observed score that, as threshold, gives the best balanced accuracy; the highest of equals.
+
+    Raises ValueError where one side is empty.
+    """
+    curve = roc(scores, member)
+    return float(curve.thresholds[1 + np.argmax(curve.tpr[1:] - curve.fpr[1:])])
+
+
+def balanced_accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) -> Estimate | None:
+    """(TPR + TNR) / 2 at a threshold chosen on other samples."""
+    return _weighted_rates(scores, member, threshold, (0.5, 0.5))
+
+
+def best_balanced_accuracy(scores: np.ndarray, member: np.ndarray) -> Estimate | None:
+    """The best balanced accuracy over all thresholds, chosen on the very samples it is measured on: optimistic.
+
+    The interval is for the best over thresholds in the population. Its upper end is that of the chosen threshold; its
+    lower end allows for the choice (Smirnov's one-sided two-sample bound), and reaches 0.5 for mere noise.
+    """
+    if not _has_both(_count(scores, member)):
+        return None
+    value, low, high = balanced_accuracy(scores, member, best_threshold(scores, member))
+    members = int(np.sum(member))
+    noise = math.sqrt(-math.log(TAIL) / 2 * (1 / members + 1 / (len(member) - members))) / 2
+    return Estimate(value, max(0.5, min(low, value - noise)), high)
+
+
+def accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) -> Accuracy | None:
+    """The share of right answers at a threshold, and the share of members beside it."""
+    share = float(np.mean(member)) if len(member) else 0.0
+    estimate = _weighted_rates(scores, member, threshold, (share, 1 - share))
+    return None if estimate is None else Accuracy(*estimate, share)
+
+
+def advantage(scores: np.ndarray, member: np.ndarray, threshold: float) -> Estimate | None:
+    """TPR - FPR at a threshold chosen on other samples (Yeom et al. 2018): twice the balanced accuracy, less one."""
+    balanced = balanced_accuracy(scores, member, threshold)
+    return None if balanced is None else Estimate(*(2 * figure - 1 for figure in balanced))
+
+
+def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float) -> Estimate | None:
+    """The largest TPR on the ROC's steps whose FPR is at most `fpr`; None where `too_few` gives a reason.
+
+    The interval joins, as independent errors, the members' (Clopper-Pearson) and the threshold's: the number of
+    non-members above the true threshold is binomial, and the curve is read at both ends of that binomial.
+    """
+    if too_few(member, fpr):
+        return None
+    curve = roc(scores, member)
+    members = int(np.sum(member))
+    nonmembers = len(member) - members
+    fewest, most = (bdtrik(tail, nonmembers, fpr) for tail in (TAIL, 1 - TAIL))
+    at = [_step(curve, x) for x in (fpr, max(math.floor(fewest), 0) / nonmembers, math.ceil(most) / nonmembers)]
+    own = proportion(round(at[0] * members), members)
+    low = own.value - math.hypot(own.value - own.low, at[0] - at[1])
+    high = own.value + math.hypot(own.high - own.value, at[2] - at[0])
+    return Estimate(own.value, max(low, 0.0), min(high, 1.0))
+
+
+def too_few(member: np.ndarray, fpr: float) -> str | None:
+    """Why there is no TPR at this FPR: no members, or fewer than ceil(10 / fpr) non-members. None if there is one."""
+    members = int(np.sum(member))
+    nonmembers, needed = len(member) - members, math.ceil(FALSE_POSITIVES / fpr - 1e-9)
+    if members == 0:
+        return "no members"
+    if nonmembers < needed:
+        return f"TPR at {fpr:.4g} FPR needs {needed} non-members ({FALSE_POSITIVES} false positives), has {nonmembers}"
+    return None
+
+
+def proportion(successes: int, trials: int) -> Estimate | None:
+    """A share with its Clopper-Pearson interval; None without trials."""
+    if trials == 0:
+        return None
+    low = betaincinv(successes, trials - successes + 1, TAIL) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, trials - successes, 1 - TAIL) if successes < trials else 1.0
+    return Estimate(successes / trials, float(low), float(high))
+
+
+def _count(scores: np.ndarray, member: np.ndarray) -> _Counts:
+    scores, member = np.asarray(scores, dtype=np.float64), np.asarray(member)
+    if scores.ndim != 1 or scores.shape != member.shape:
+        raise ValueError(f"scores and member must be of one length: {scores.shape} and {member.shape}")
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN: every sample needs a score")
+    if not np.isin(member, (0, 1)).all():
+        raise ValueError("member must be 0 or 1")
+    distinct, where = np.unique(scores, return_inverse=True)
+    members = np.bincount(where[member.astype(bool)], minlength=len(distinct))
+    everyone = np.bincount(where, minlength=len(distinct))
+    return _Counts(distinct[::-1], members[::-1], (everyone - members)[::-1])
+
+
+def _has_both(counts: _Counts) -> bool:
+    return bool(counts.members.any() and counts.nonmembers.any())
+
+
+def _both_sides(scores: np.ndarray, member: np.ndarray) -> _Counts:
+    counts = _count(scores, member)
+    if not _has_both(counts):
+        raise ValueError("needs at least one member and one non-member")
+    return counts
+
+
+def _beaten(counts: np.ndarray) -> np.ndarray:
+    """The share of the counted samples below each distinct score, those at it counted half."""
+    return 1 - (np.cumsum(counts) - counts / 2) / counts.sum()
+
+
+def _variance_of_mean(placement: np.ndarray, counts: np.ndarray, mean: float) -> float:
+    """The variance of the mean placement of one side; of a single sample, the most that placements in [0, 1] allow."""
+    n = counts.sum()
+    if n == 1:
+        return mean * (1 - mean)
+    return float(counts @ (placement - mean) ** 2 / (n - 1) / n)
+
+
+def _weighted_rates(scores, member, threshold: float, weights: tuple[float, float]) -> Estimate | None:
+    """w1 TPR + w2 TNR; the two Clopper-Pearson intervals joined by MOVER (Zou and Donner 2008)."""
+    counts = _count(scores, member)
+    if not _has_both(counts):
+        return None
+    called = counts.scores >= threshold
+    tpr = proportion(int(counts.members[called].sum()), int(counts.members.sum()))
+    tnr = proportion(int(counts.nonmembers[~called].sum()), int(counts.nonmembers.sum()))
+    value = weights[0] * tpr.value + weights[1] * tnr.value
+    down, up = (
+        math.hypot(*(weight * (end - rate.value) for weight, rate, end in zip(weights, (tpr, tnr), ends, strict=True)))
+        for ends in ((tpr.low, tnr.low), (tpr.high, tnr.high))
+    )
+    return Estimate(value, max(value - down, 0.0), min(value + up, 1.0))
+
+
+def _step(curve: Roc, fpr: float) -> float:
+    """The largest TPR whose FPR is at most `fpr`, read on the steps, with no line drawn between them."""
+    return float(curve.tpr[np.searchsorted(curve.fpr, fpr + 1e-12, side="right") - 1])
