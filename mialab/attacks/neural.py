@@ -17,7 +17,6 @@ In none is the label an input. Scores are log-odds: 0 is the boundary.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from mialab.attacks.base import Attack, Evidence, NotEnough
 from mialab.attacks.network import Network
+from mialab.seeds import derive
 
 EPOCHS = 30
 FEWEST_PAIRS = 8  # known members, and as many non-members, without which no network is trained
@@ -118,10 +118,9 @@ def _reason(preset: Preset) -> str:
     return f"no class has {preset.fewest} known members and {preset.fewest} known non-members"
 
 
-def _rng(seed: int, *names: object) -> np.random.Generator:
+def _rng(seed: int, *names: str | int) -> np.random.Generator:
     """A generator of its own for each preset and class, whatever else draws from the same seed."""
-    digest = hashlib.sha256(repr((int(seed), *map(str, names))).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return np.random.default_rng(derive(seed, *names))
 
 
 ATTACKS = (

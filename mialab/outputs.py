@@ -1,0 +1,212 @@
+"""Outputs of models with labels and membership, checked on the way in: all that an audit needs to know."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROW_SUM_TOLERANCE = 5e-3  # softmaxes in float16 or bfloat16, and ones rounded to three decimals, stay within it
+SAVING = "save it with np.savez(file, logits=..., labels=..., member=...)"
+
+
+class AuditError(ValueError):
+    """Bad input to an audit: one line that says what was found, what is expected and how to mend it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What models answered, on samples of which it is known whether they were trained on.
+
+    logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter.
+    labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64.
+    member: [samples], 1 or True for a sample that the models were trained on, 0 or False for one they were not.
+    Raises AuditError where an array is not of that kind.
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+    member: np.ndarray
+
+    def __post_init__(self):
+        self._set(logits=_scores("logits", self.logits))
+        samples, classes = self.logits.shape[1:]
+        whose = "class indices from 0 on, as many as logits has classes"
+        labels = _whole("labels", self.labels, samples, classes, f"{whose}: 0 to {classes - 1}")
+        member = _whole("member", self.member, samples, 2, "1 for members and 0 for non-members")
+        self._set(labels=labels, member=member.astype(bool))
+        if self.member.all() or not self.member.any():
+            side, other = ("members", "non-members") if self.member.all() else ("non-members", "members")
+            raise AuditError(f"member: found {side} only; expected both sides; add samples that are {other}")
+
+    def _set(self, **arrays):
+        for name, array in arrays.items():
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_probabilities(cls, probabilities, labels, member):
+        """The same from softmax outputs [(models,) samples, classes]: the log-probabilities serve as logits.
+
+        A zero counts as the smallest positive number of its floating-point type. Raises AuditError.
+        """
+        array = _scores("probabilities", probabilities)
+        _check_rows(array)
+        floating = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
+        logits = np.empty(array.shape, np.result_type(floating, np.float32))
+        least = np.finfo(floating).smallest_subnormal
+        for one, log in zip(array, logits, strict=True):
+            np.log(np.maximum(one, least), out=log, dtype=logits.dtype)
+        return cls(logits, labels, member)
+
+    @property
+    def look_like_probabilities(self) -> bool:
+        """Whether every row of the logits could be a softmax: most likely saved under the wrong name."""
+        return all(one.min() >= 0 and not _wrong_sums(one).any() for one in self.logits)
+
+
+def read(path) -> Outputs:
+    """Outputs from an .npz file with the arrays `logits` or `probabilities`, `labels` and `member`.
+
+    Nothing in the file is executed (no pickles), other arrays in it are left alone. Raises AuditError.
+    """
+    try:
+        arrays = _load(Path(path))
+        make = Outputs.from_probabilities if "probabilities" in arrays else Outputs
+        return make(*arrays.values())
+    except AuditError as error:
+        raise AuditError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise AuditError(f"{path}: found no such file; expected an .npz archive; check the path") from None
+    except MemoryError:
+        raise AuditError(f"{path}: found arrays larger than the memory; audit fewer samples or models") from None
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+
+
+def _load(path):
+    if path.exists() and not path.is_file():
+        kind = "a directory" if path.is_dir() else "no regular file"
+        raise AuditError(f"found {kind}; expected an .npz archive; name the file")
+    if path.is_file() and not path.stat().st_size:
+        raise AuditError(f"found an empty file; expected an .npz archive; {SAVING}")
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy remarks on odd headers, where one line on the fault is enough
+            return _arrays(np.load(file, allow_pickle=False))
+    except (AuditError, MemoryError, OSError):
+        raise
+    except Exception as error:  # a stranger's bytes: faults of zip, zlib, header and pickle all mean the same
+        cause = f"{type(error).__name__}: {error}"[:160]
+        raise AuditError(f"found no readable .npz archive ({cause}); {SAVING}") from None
+
+
+def _arrays(archive):
+    if isinstance(archive, np.ndarray):
+        raise AuditError(f"found a single array (.npy); expected an .npz archive; {SAVING}")
+    with archive:
+        names = _wanted(archive.files)
+        size_bytes = sum(
+            info.file_size for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in names
+        )
+        if size_bytes > _memory_bytes():
+            raise MemoryError  # asked in time: the system kills rather than refuses
+        return {name: _array(archive, name) for name in names}
+
+
+def _wanted(found):
+    scores = [name for name in ("logits", "probabilities") if name in found]
+    if len(scores) == 2:
+        raise AuditError("found both logits and probabilities; expected one of them; leave one out")
+    missing = [name for name in ("labels", "member") if name not in found]
+    if missing or not scores:
+        lacking = " and ".join(([] if scores else ["logits (or probabilities)"]) + missing)
+        held = ", ".join(found[:8]) or "no arrays"
+        raise AuditError(f"found {held}; expected {lacking} too; {SAVING}")
+    return [*scores, "labels", "member"]
+
+
+def _array(archive, name):
+    try:
+        array = archive[name]
+    except ValueError as error:
+        raise AuditError(f"{name}: cannot be read ({error}); save it as an array of numbers") from None
+    if not isinstance(array, np.ndarray):
+        raise AuditError(f"{name}: found no NumPy array under that name; {SAVING}")
+    return array
+
+
+def _memory_bytes():
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system: no limit known
+        return float("inf")
+
+
+def _numbers(name, value):
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AuditError(f"{name}: cannot be made an array ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise AuditError(f"{name}: found type {array.dtype}; expected real numbers; convert with astype(np.float32)")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # beyond float64 means infinite, which is refused below
+            return array.astype(np.float64)
+    return array
+
+
+def _scores(name, value):
+    """The array as [models, samples, classes], every number finite."""
+    array = _numbers(name, value)
+    found = f"{name}: found shape {list(array.shape)}"
+    if array.ndim not in (2, 3):
+        raise AuditError(f"{found}; expected [samples, classes] or [models, samples, classes]; reshape it")
+    array = array if array.ndim == 3 else array[None]
+    models, samples, classes = array.shape
+    if not models or not samples:
+        raise AuditError(f"{found}, hence no {'samples' if models else 'models'}; expected at least one")
+    if classes < 2:
+        remedy = "for one output per sample give the probabilities [1 - p, p]"
+        raise AuditError(f"{found}, hence {classes} classes; expected at least 2; {remedy}")
+    for model, one in enumerate(array):
+        if not (finite := np.isfinite(one)).all():
+            sample, k = np.argwhere(~finite)[0]
+            where = f"model {model}, sample {sample}, class {k}"
+            raise AuditError(f"{name}: found {one[sample, k]} at {where}; expected finite numbers; drop such samples")
+    return array
+
+
+def _whole(name, value, samples, below, expected):
+    """The array [samples] as int64, every number whole and from 0 to below - 1."""
+    array = _numbers(name, value)
+    if array.shape != (samples,):
+        remedy = f"use {name}.ravel()" if array.size == samples else "one entry per sample, in the samples' order"
+        raise AuditError(f"{name}: found shape {list(array.shape)}; expected [{samples}]; {remedy}")
+    good = (array >= 0) & (array < below) & (array == np.floor(array))  # NaN is none of these
+    if not good.all():
+        sample = int(np.argmin(good))
+        raise AuditError(f"{name}: found {array[sample]} at sample {sample}; expected {expected}; recode it")
+    return array.astype(np.int64)
+
+
+def _check_rows(array):
+    for model, one in enumerate(array):
+        bad = (one.min(axis=-1) < 0) | _wrong_sums(one)
+        if bad.any():
+            row = one[(sample := int(np.argmax(bad)))]
+            what = f"found a row from {row.min():.4g} to {row.max():.4g} that sums to {_sums(row):.6g}"
+            where = f"model {model}, sample {sample}"
+            remedy = "if these are raw outputs, call the array logits"
+            raise AuditError(f"probabilities: {what} ({where}); expected none below 0 and a sum of 1; {remedy}")
+
+
+def _wrong_sums(one):
+    return np.abs(_sums(one) - 1) > ROW_SUM_TOLERANCE
+
+
+def _sums(one):
+    with np.errstate(over="ignore"):  # an infinite sum is as wrong as any
+        return one.sum(axis=-1, dtype=np.float64)
