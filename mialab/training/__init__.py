@@ -1,0 +1,11 @@
+"""The only training loop: one model (`fit`), many (`fit_many`), and what they answer (`logits`).
+
+`loop` trains one model and calls the defenses' hooks, `joint` trains many, `augment` shifts and flips images,
+`checkpoint` survives interruptions.
+"""
+
+from mialab.training.joint import fit_many
+from mialab.training.loop import Fitted, Run, fit, logits
+from mialab.training.recipe import Recipe
+
+__all__ = ["Fitted", "Recipe", "Run", "fit", "fit_many", "logits"]

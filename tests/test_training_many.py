@@ -1,0 +1,105 @@
+"""Members trained together are the members that `fit` gives one by one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from training_cases import SMALL, Momentum, batches_of, cnn, distance, double, dropout_mlp, images, mlp, points, same
+
+from mialab.seeds import generator
+from mialab.training import fit, fit_many, logits
+
+
+@pytest.mark.parametrize("augmented", [(), ("crop", "flip")])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("build", [double(cnn), double(lambda: nn.Sequential(nn.Flatten(), mlp(192)))])
+def test_members_trained_jointly_equal_members_trained_alone(build, optimizer, augmented):
+    recipe = replace(SMALL, optimizer=optimizer, epochs=3, weight_decay=0.01, milestones=(1,), augment=augmented)
+    indices = [torch.randperm(50, generator=generator(0, k))[:36] for k in range(3)]
+    x, y = images()
+    joint = fit_many(build, (x, y), recipe, seeds=[5, 6, 7], indices=indices, joint=True)
+    for k, member in enumerate(joint):
+        alone = fit(build, (x[indices[k]], y[indices[k]]), recipe, seed=5 + k)
+        assert distance(member, alone) < 1e-12
+        assert [row["accuracy"] for row in member.history] == [row["accuracy"] for row in alone.history]
+        assert [row["loss"] for row in member.history] == pytest.approx([row["loss"] for row in alone.history])
+        assert [row["lr"] for row in member.history] == [row["lr"] for row in alone.history]
+        assert not member.model.training
+
+
+def test_members_trained_jointly_in_single_precision_reach_the_metrics_of_members_alone():
+    data, fresh = points(400, seed=0), points(2000, seed=1)
+    recipe = replace(SMALL, epochs=20)
+    accuracies = []
+    for joint in (True, False):
+        fitted = fit_many(mlp, data, recipe, seeds=range(6), joint=joint)
+        accuracies.append([(logits(m.model, fresh[0]).argmax(1) == fresh[1]).double().mean() for m in fitted])
+    assert min(accuracies[0]) > 0.6
+    torch.testing.assert_close(torch.tensor(accuracies[0]), torch.tensor(accuracies[1]), atol=0.005, rtol=0)
+
+
+def test_members_of_unequal_size_fall_back_to_one_by_one_exactly():
+    x, y = points()
+    indices = [torch.arange(20), torch.arange(50) > 9]
+    members = fit_many(mlp, (x, y), SMALL, seeds=[1, 2], indices=indices)
+    for k, member in enumerate(members):
+        assert same(member, fit(mlp, (x[indices[k]], y[indices[k]]), SMALL, seed=k + 1))
+
+
+def test_each_member_has_its_own_defenses():
+    members = fit_many(mlp, points(), SMALL, seeds=[1, 2], defenses=lambda k: [Momentum(weight=k)])
+    assert same(members[0], fit(mlp, points(), SMALL, seed=1))
+    assert same(members[1], fit(mlp, points(), SMALL, seed=2, defenses=[Momentum(weight=1)]))
+
+
+class FunctionalDropout(nn.Linear):
+    def forward(self, x):
+        return F.dropout(super().forward(x), training=self.training)
+
+
+@pytest.mark.parametrize(
+    ("build", "settings", "cause"),
+    [
+        (mlp, {"indices": [torch.arange(20), torch.arange(30)]}, "samples differ"),
+        (mlp, {"defenses": lambda k: []}, "have defenses"),
+        (mlp, {"seeds": [0]}, "fewer than two"),
+        (mlp, {"data": batches_of(points())}, "source of batches"),
+        (dropout_mlp, {}, "random"),
+        (lambda: FunctionalDropout(6, 3), {}, "random"),
+        (lambda: nn.Sequential(nn.BatchNorm1d(6), mlp()), {}, "BatchNorm1d"),
+    ],
+)
+def test_what_cannot_be_trained_jointly_trains_one_by_one_unless_asked_for(build, settings, cause):
+    settings = {"data": points(), "seeds": [0, 1]} | settings
+    assert len(fit_many(build, recipe=SMALL, **settings)) == len(settings["seeds"])
+    with pytest.raises(ValueError, match=cause):
+        fit_many(build, recipe=SMALL, joint=True, **settings)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_build_that_returns_one_module_again_is_refused(joint):
+    model = mlp()
+    with pytest.raises(ValueError, match="a new one at each call"):
+        fit_many(lambda: model, points(), SMALL, seeds=[0, 1], joint=joint)
+
+
+def test_indices_must_match_the_seeds_and_need_data_in_memory():
+    with pytest.raises(ValueError, match="2 seeds, but indices for 1"):
+        fit_many(mlp, points(), SMALL, seeds=[0, 1], indices=[torch.arange(9)])
+    with pytest.raises(ValueError, match="data in memory"):
+        fit_many(mlp, batches_of(points()), SMALL, seeds=[0], indices=[torch.arange(9)])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("joint", [True, False])
+def test_training_on_cuda_learns_as_on_the_cpu(joint):
+    x, y = images(200, dtype=torch.float32)
+    x += y[:, None, None, None]
+    recipe = replace(SMALL, epochs=10, augment=("crop", "flip"))
+    accuracies = []
+    for device in ("cpu", "cuda"):
+        members = fit_many(cnn, (x, y), recipe, seeds=[0, 1], device=device, joint=joint)
+        accuracies.append([(logits(m.model, x).argmax(1) == y).double().mean() for m in members])
+    torch.testing.assert_close(torch.tensor(accuracies[1]), torch.tensor(accuracies[0]), atol=0.1, rtol=0)
