@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 # Executed chapters and trained models live under a fingerprint of the code, so that a change in mialab/ starts afresh
 # and an unchanged tree starts warm. The book, the papermill run and the exported notebooks share one store.
-STATE   = $(CURDIR)/_build/$(shell $(PYTHON) book/_tools/fingerprint.py)
+STATE   = $(CURDIR)/_build/state/$(shell $(PYTHON) book/_tools/fingerprint.py)
 SHARED  = MIALAB_STATE=$(STATE) MIALAB_STORE=$(STATE)/store
 
 .PHONY: setup book test serve lab notebooks lint lock clean
@@ -21,7 +21,8 @@ $(READY): constraints.txt pyproject.toml
 	touch $@
 
 book: setup notebooks
-	$(SHARED) $(PY) book/_tools/build.py
+	@mkdir -p $(STATE) && find $(dir $(STATE)) -mindepth 1 -maxdepth 1 ! -name $(notdir $(STATE)) -exec rm -rf {} +
+	$(SHARED) $(VENV)/bin/jupyter-book build . -W -n --keep-going
 
 test: lint book
 	$(SHARED) $(PY) -m pytest --numprocesses 2 $(PYTEST)
@@ -40,6 +41,7 @@ notebooks: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) book/_tools/export.py --check
 
 # Resolve afresh and write what was installed: run it to take newer versions, then read the difference.
 lock:

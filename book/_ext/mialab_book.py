@@ -1,0 +1,81 @@
+"""The book's own Sphinx extension: what stock Jupyter Book lacks."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "book" / "_tools"))
+
+from fingerprint import fingerprint  # noqa: E402
+
+
+def keep_cache_by_code(app, config) -> None:
+    """Let a change in the package, the versions or the records execute every chapter again.
+
+    jupyter-cache knows the chapters' cells only. The path of the cache is a setting that Sphinx watches, so a new path
+    also makes it read pages again whose text has not changed.
+    """
+    state = os.environ.get("MIALAB_STATE", ROOT / "_build" / "state" / fingerprint())
+    config.nb_execution_cache_path = str(Path(state).resolve() / "jupyter_cache")
+
+
+def drop_repeated_scripts(app, pagename, templatename, context, doctree) -> None:
+    """List each inline script once: Sphinx lists some twice, which is an error in every reader's console."""
+    seen, kept = set(), []
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body")
+        if body is None or body not in seen:
+            kept.append(script)
+        seen.add(body)
+    context["script_files"] = kept
+
+
+def docstring_as_text(lines: list[str]) -> list[str]:
+    """A docstring in the package's plain style as reStructuredText.
+
+    Paragraphs stay paragraphs, `names` become code, lines "name: what it is" become a list (also below "Args:"), what
+    is indented after a blank line is shown as it stands, and no other character has a meaning.
+    """
+    out, base, mode = [], 0, "prose"  # the first paragraph is a sentence, whatever stands before its colon
+    for line in lines:
+        text, indent = line.strip(), len(line) - len(line.lstrip())
+        item = re.match(r"([\w*`., -]{1,40}): (\S.*)", text)
+        if not text:
+            mode = "literal" if mode == "literal" else ""
+            out.append("")
+        elif indent > base and mode in ("", "literal"):
+            out += [] if mode == "literal" else ["::", ""]
+            out.append("    " + line)
+            mode = "literal"
+        elif re.fullmatch(r"[A-Z]\w+:", text):
+            out += ["", f"**{text}**", ""]
+            base, mode = indent + 4, "item"
+        elif item and indent == base and mode in ("", "item"):
+            out.append(f"- **{_escaped(item[1])}**: {_escaped(item[2])}")
+            mode = "item"
+        elif indent > base:
+            out[-1] += " " + _escaped(text)
+        else:
+            out += ["", _escaped(text)] if mode in ("item", "literal") else [_escaped(text)]
+            base, mode = indent, "prose"
+    return out
+
+
+def _escaped(text: str) -> str:
+    parts = re.split(r"`+([^`]+)`+", text)
+    return "".join(
+        f"``{part}``" if index % 2 else re.sub(r"([\\*|_`])", r"\\\1", part) for index, part in enumerate(parts)
+    )
+
+
+def read_docstring(app, what, name, obj, options, lines) -> None:
+    lines[:] = docstring_as_text(lines)
+
+
+def setup(app) -> dict:
+    app.connect("config-inited", keep_cache_by_code)
+    app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("html-page-context", drop_repeated_scripts, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
