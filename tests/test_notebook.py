@@ -1,0 +1,65 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mialab import metrics, notebook, plots
+
+
+@pytest.fixture
+def ax():
+    return Figure().add_subplot()
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    objects = []
+    monkeypatch.setattr(notebook, "display", objects.append)
+    return objects
+
+
+def test_a_table_escapes_its_text_and_shows_missing_values_as_a_dash(shown):
+    notebook.table([{"a<b": 0.12345, "c": None}], formats={"a<b": ".2f"}, caption="x & y")
+    (table,) = shown
+    assert "<th scope='col'>a&lt;b</th>" in table.data
+    assert "<td>0.12</td><td>–</td>" in table.data
+    assert "<caption>x &amp; y</caption>" in table.data
+
+
+def test_the_banner_names_version_device_and_preset(shown):
+    notebook.banner("smoke")
+    (line,) = shown
+    assert "mialab 0" in line.data
+    assert "`smoke`" in line.data
+
+
+def test_setup_sets_the_style(monkeypatch):
+    with matplotlib.rc_context():
+        notebook.setup()
+        assert matplotlib.rcParams["figure.figsize"] == [6.2, 3.0]
+
+
+def test_the_marked_point_lies_on_the_roc_curve(ax):
+    scores, member = np.array([0.1, 0.4, 0.4, 0.6, 0.9]), np.array([0, 1, 0, 1, 1])
+    plots.roc(ax, scores, member, mark=0.4)
+    (x,), (y,) = ax.lines[-1].get_data()
+    assert (x, y) == (0.5, 1.0)
+    curve = metrics.roc(scores, member)
+    assert (x, y) in set(zip(curve.fpr, curve.tpr, strict=True))
+
+
+def test_histograms_hold_every_sample(ax):
+    rng = np.random.default_rng(0)
+    scores, member = rng.normal(size=200), rng.random(200) < 0.5
+    plots.histograms(ax, scores, member, threshold=0.0)
+    widths = np.diff(np.linspace(scores.min(), scores.max() + 1e-9, 41))
+    for container in ax.containers:
+        area = sum(bar.get_height() * width for bar, width in zip(container, widths, strict=True))
+        assert area == pytest.approx(1)
+
+
+def test_curves_draw_a_band_where_an_interval_is_given(ax):
+    rows = [{"epoch": e, "auc": 0.5 + e / 10, "auc_low": 0.4, "auc_high": 0.9} for e in (1, 2)]
+    plots.curves(ax, rows, "epoch", {"auc": "gap attack"}, ylabel="AUC")
+    assert len(ax.collections) == 1
+    assert ax.get_legend_handles_labels()[1] == ["gap attack"]
