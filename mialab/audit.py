@@ -128,7 +128,7 @@ def audit(
     split: str = "random",
     seed: int = 0,
 ) -> Report:
-    """Run attacks (names; all by default) on outputs and measure them on the samples they did not learn from.
+    """Run attacks (a name, or several; default: all) and measure them on the samples that they did not learn from.
 
     fusion: "confidence" (mean of the models' softmaxes) or "logit" (softmax of their mean logit).
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one.
@@ -138,7 +138,7 @@ def audit(
     Raises AuditError for a wrong argument.
     """
     settings = Settings(fusion, white_box, known, split, seed)
-    chosen = _chosen(ALL if attacks is None else attacks)
+    chosen = _chosen([attacks] if isinstance(attacks, str) else ALL if attacks is None else attacks)
     evidence = _evidence(outputs, settings)
     correct = evidence.log_p.argmax(axis=1) == evidence.labels
     mask = _known(outputs, settings)

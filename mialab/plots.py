@@ -21,17 +21,23 @@ def histograms(ax, scores, member, *, threshold: float | None = None, bins: int 
 
 
 def roc(ax, scores, member, *, mark: float | None = None, label: str | None = None, color: str = MEMBER, log=False):
-    """The ROC curve of scores [samples]; `mark` puts a dot where the threshold is `mark`."""
-    curve = metrics.roc(scores, member)
-    low = 1 / max(1, int(np.sum(~np.asarray(member, dtype=bool))))
-    ax.plot([low if log else 0, 1], [low if log else 0, 1], color=GUIDE, linewidth=1, linestyle=":")
-    ax.step(curve.fpr, curve.tpr, where="post", color=color, label=label)
+    """The ROC curve of scores [samples]; `mark` puts a dot where the threshold is `mark`.
+
+    On logarithmic axes it starts where the non-members give ten false positives: further left it is mere chance.
+    """
+    member, curve = np.asarray(member, dtype=bool), metrics.roc(scores, member)
+    start = min(1, metrics.FALSE_POSITIVES / (~member).sum()) if log else 0
+    first = np.searchsorted(curve.fpr, start, side="right") - 1
+    ax.plot([start, 1], [start, 1], color=GUIDE, linewidth=1, linestyle=":")
+    fpr = np.append(start, curve.fpr[first + 1 :])
+    ax.step(fpr, curve.tpr[first:], where="post", color=color, label=label)
     if mark is not None:
-        called, member = np.asarray(scores) >= mark, np.asarray(member, dtype=bool)
+        called = np.asarray(scores) >= mark
         ax.plot([called[~member].mean()], [called[member].mean()], "o", color=GUIDE, markersize=9, clip_on=False)
     ax.set(xlabel="false positive rate", ylabel="true positive rate")
     if log:
-        ax.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1))
+        left = min(start, ax.get_xlim()[0]) if ax.get_xscale() == "log" else start
+        ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(left, 1))
     if label:
         ax.legend(frameon=False, loc="lower right")
     return ax

@@ -123,7 +123,7 @@ def test_on_two_known_gaussians_attacks_come_near_the_optimum(name):
     scores = attacks.get(name).score(evidence, known, member, 0)
     threshold = metrics.best_threshold(scores[known], member[known])
     reached = metrics.balanced_accuracy(scores[~known], member[~known], threshold).value
-    # Two of the presets cannot tell which class is the true one: the label is no input, and odds come with both signs.
+    # Two of the variants cannot tell which class is the true one: the label is no input, and odds come with both signs.
     optimum = norm.cdf(0.75) if name not in ("neural-published", "neural-released") else without_label(1.5)
     shortfall = 0.08 if name == "neural-released" else 0.04  # its 30 steps stop early
     assert optimum - shortfall < reached < optimum + 0.025
@@ -238,17 +238,17 @@ def torch_twin(network):
     return torch.nn.Sequential(*layers[:-1])
 
 
-@pytest.mark.parametrize("preset", [neural.PUBLISHED, neural.RELEASED, neural.PER_CLASS])
-def test_every_layer_of_a_neural_attack_moves(preset):
+@pytest.mark.parametrize("variant", [neural.PUBLISHED, neural.RELEASED, neural.PER_CLASS])
+def test_every_layer_of_a_neural_attack_moves(variant):
     evidence, known, member = overfit(members=100, nonmembers=60)
-    start = Network((3, *preset.hidden), neural._rng(0, preset.name))
-    trained = neural._train(preset, evidence, known, member, neural._rng(0, preset.name))
+    start = Network((3, *variant.hidden), neural._rng(0, variant.name))
+    trained = neural._train(variant, evidence, known, member, neural._rng(0, variant.name))
     assert [layer.shape for layer in trained.layers] == [layer.shape for layer in start.layers]
     for before, after in zip(start.layers, trained.layers, strict=True):
         assert np.abs(after - before)[:-1].max() > 1e-3 and np.abs(after - before)[-1].max() > 1e-3
 
 
-def test_the_released_preset_follows_the_script_to_the_letter():
+def test_the_released_variant_follows_the_script_to_the_letter():
     evidence, known, member = overfit(members=500, nonmembers=100)
     rows = []
     for label in range(3):  # the larger side cut to the smaller one's length, in file order; classes pooled
@@ -266,7 +266,7 @@ def test_the_released_preset_follows_the_script_to_the_letter():
     np.testing.assert_allclose(scores, twin(x)[:, 0].detach().numpy(), atol=2e-3)
 
 
-def test_the_released_preset_skips_classes_with_fewer_than_ten_samples_on_a_side():
+def test_the_released_variant_skips_classes_with_fewer_than_ten_samples_on_a_side():
     evidence, _, member = overfit(members=300, nonmembers=60)
     rare = np.flatnonzero((evidence.labels == 0) & ~member)
     for whole, expected in ((9, 0), (10, 8)):

@@ -194,6 +194,13 @@ def test_the_colab_button_opens_the_notebook_beside_the_chapter(html):
         assert chapter.with_suffix(".ipynb").is_file()
 
 
+def test_the_download_button_gives_the_exported_notebook(html):
+    for chapter in CHAPTERS:
+        offered = html / "_sources" / "book" / f"{chapter.stem}.ipynb"
+        assert f"{chapter.stem}.ipynb" in (html / "book" / f"{chapter.stem}.html").read_text()
+        assert offered.read_bytes() == chapter.with_suffix(".ipynb").read_bytes()
+
+
 def test_the_hidden_cells_stay_hidden(html):
     for chapter in CHAPTERS:
         assert "notebook.setup()" not in (html / "book" / f"{chapter.stem}.html").read_text()

@@ -120,7 +120,7 @@ def test_exercises_are_numbered_through_the_book_as_on_the_pages(book):
     assert words(book("```{exercise} Name\n:label: ex-a\nx\n```")).startswith("> **Exercise 2 (Name)**")
 
 
-def test_gated_exercises_and_their_solutions_keep_their_code(book):
+def test_solutions_are_folded_and_keep_their_code(book):
     source = (
         "```{exercise-start} Count\n:label: ex-a\n```\nHow many?\n```{exercise-end}\n```\n\n"
         "```{solution-start} ex-a\n:class: dropdown\n```\nOne.\n\n```{code-cell} python3\n1 + 0\n```\n\n"
@@ -129,9 +129,10 @@ def test_gated_exercises_and_their_solutions_keep_their_code(book):
     notebook = book(source)
     found = words(notebook)
     assert "> **Exercise 1 (Count)**\n>\n> How many?\n" in found
-    assert "> **Solution of Exercise 1**\n\nOne." in found
+    assert "<details>\n<summary>Solution of Exercise 1</summary>\n\nOne.\n\n</details>" in found
     assert found.endswith("So it is.\n\nSee Exercise 1.")
-    assert code(notebook)[-1] == "1 + 0"
+    assert code(notebook)[-1] == "# @title Solution\n1 + 0"
+    assert notebook.cells[-2].metadata == {"cellView": "form", "jupyter": {"source_hidden": True}}
 
 
 @pytest.mark.parametrize(
@@ -183,17 +184,25 @@ def test_the_presets_offered_are_those_of_the_experiments():
 
 
 def test_the_first_cells_lead_to_the_page_and_install_on_colab_only(book):
-    (book.root / "book" / "quizzes").mkdir()
-    (book.root / "book" / "quizzes" / "01.json").write_text("[]")
-    notebook = book("Text\n\n" + cell("hide-input", 'show("quizzes/01.json", "quizzes/none.json")'))
+    notebook = book("Text")
     assert f"({PAGE}/01_one.html)" in notebook.cells[0].source
     assert notebook.cells[1].source.splitlines() == [
         "import sys",
         "",
         'if "google.colab" in sys.modules:',
         '    %pip install -q --no-deps "mialab @ git+https://github.com/someone/else@trunk" jupyterquiz',
-        "    !wget -q -P quizzes https://github.com/someone/else/raw/trunk/book/quizzes/01.json",
     ]
+
+
+def test_a_quiz_travels_inside_the_notebook(book):
+    (book.root / "book" / "quizzes").mkdir()
+    (book.root / "book" / "quizzes" / "01.json").write_text('[{"question": "Is it \\"so\\"?", "correct": true}]')
+    notebook = book("Text\n\n" + cell("hide-input", 'display_quiz("quizzes/01.json", colors="fdsp")'))
+    shown = []
+    exec(notebook.cells[-1].source, {"display_quiz": lambda quiz, colors: shown.append((quiz, colors))})
+    assert shown == [([{"question": 'Is it "so"?', "correct": True}], "fdsp")]
+    with pytest.raises(plain.ExportError, match="none.json"):
+        book("Text\n\n" + cell("hide-input", 'display_quiz("quizzes/none.json")'))
 
 
 def test_a_release_installs_itself(book):

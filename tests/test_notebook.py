@@ -63,3 +63,15 @@ def test_curves_draw_a_band_where_an_interval_is_given(ax):
     plots.curves(ax, rows, "epoch", {"auc": "gap attack"}, ylabel="AUC")
     assert len(ax.collections) == 1
     assert ax.get_legend_handles_labels()[1] == ["gap attack"]
+
+
+def test_a_logarithmic_roc_starts_at_ten_false_positives_and_keeps_the_curves_heights(ax):
+    rng = np.random.default_rng(0)
+    member = np.arange(3000) < 1000
+    scores = rng.normal(size=3000) + member
+    plots.roc(ax, scores, member, log=True)
+    x, y = ax.lines[-1].get_data()
+    assert x[0] == 10 / 2000
+    assert ax.get_xlim() == (10 / 2000, 1)
+    assert y[0] == pytest.approx(metrics.tpr_at_fpr(scores, member, 10 / 2000).value)
+    assert (x[-1], y[-1]) == (1, 1)

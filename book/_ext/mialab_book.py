@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def drop_repeated_scripts(app, pagename, templatename, context, doctree) -> None
             kept.append(script)
         seen.add(body)
     context["script_files"] = kept
+
+
+def offer_exported_notebooks(app, exception) -> None:
+    """Let the download button give the exported notebook: Sphinx would give the page's raw MyST cells."""
+    for notebook in Path(app.srcdir, "book").glob("*.ipynb"):
+        offered = Path(app.outdir, "_sources", "book", notebook.name)
+        if offered.exists():
+            shutil.copyfile(notebook, offered)
 
 
 def docstring_as_text(lines: list[str]) -> list[str]:
@@ -77,5 +86,6 @@ def read_docstring(app, what, name, obj, options, lines) -> None:
 def setup(app) -> dict:
     app.connect("config-inited", keep_cache_by_code)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("build-finished", offer_exported_notebooks)
     app.connect("html-page-context", drop_repeated_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

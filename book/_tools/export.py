@@ -9,6 +9,8 @@ The notebooks are generated, without outputs and the same to the last byte each 
 
 import argparse
 import hashlib
+import json
+import pprint
 import re
 import sys
 from dataclasses import dataclass
@@ -50,36 +52,33 @@ def export(chapter: Path, site: Site, book: Book) -> str:
     """The notebook of one chapter, as JSON text. Raises ExportError."""
     docname = chapter.relative_to(book.root).with_suffix("").as_posix()
     source = jupytext.read(chapter, fmt="md:myst")
-    cells = _opening(docname, source, site, book)
-    seen_parameters = False
+    cells = _opening(docname, site, book)
+    seen_parameters = solving = False
     for cell in source.cells:
         tags = set(cell.metadata.get("tags", []))
         seen_parameters |= "parameters" in tags
+        for gate in re.findall(r"\{solution-(start|end)\}", cell.source):
+            solving = gate == "start"
         # The hidden set-up stands before the parameters and is needed; what is hidden later only serves the book.
         if cell.cell_type == "raw" or (tags & DROPPED and seen_parameters):
             continue
-        cells += _markdown(cell, docname, book) if cell.cell_type == "markdown" else [_code(cell, tags)]
+        if cell.cell_type == "markdown":
+            cells += _markdown(cell, docname, book)
+        else:
+            cells.append(_code(cell, tags, book, folded="Solution" if solving else ""))
     return _write(docname, cells)
 
 
-def _opening(docname: str, source, site: Site, book: Book) -> list:
+def _opening(docname: str, site: Site, book: Book) -> list:
     link = (
         f"*A chapter of [{site.title}]({book.page(docname)}), where it can be read with all its figures. "
         f"This notebook is generated: changes belong in `{docname}.md`.*"
     )
-    lines = [
-        f'    %pip install -q --no-deps "mialab @ git+{site.repository}@{site.ref}" jupyterquiz',
-        *(f"    !wget -q -P {Path(name).parent} {site.files}book/{name}" for name in _needed_files(source, book)),
-    ]
-    install = "\n".join(["import sys", "", 'if "google.colab" in sys.modules:', *lines])
+    install = (
+        'import sys\n\nif "google.colab" in sys.modules:\n'
+        f'    %pip install -q --no-deps "mialab @ git+{site.repository}@{site.ref}" jupyterquiz'
+    )
     return [nbformat.v4.new_markdown_cell(link), nbformat.v4.new_code_cell(install)]
-
-
-def _needed_files(source, book: Book) -> list[str]:
-    """Files of the book that the code names, such as quizzes: a notebook opened on Colab comes without them."""
-    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
-    names = sorted(set(re.findall(r"""["']([\w./-]+/[\w.-]+)["']""", code)))
-    return [name for name in names if (book.root / "book" / name).is_file()]
 
 
 def _markdown(cell, docname: str, book: Book) -> list:
@@ -87,14 +86,31 @@ def _markdown(cell, docname: str, book: Book) -> list:
     return [nbformat.v4.new_markdown_cell(text)] if text else []
 
 
-def _code(cell, tags: set[str]):
+def _code(cell, tags: set[str], book: Book, *, folded: str):
+    """A code cell; with a title in `folded`, its source is hidden until somebody opens it."""
     source = cell.source
     if "parameters" in tags:  # Colab shows these lines as a form
         choices = ", ".join(f'"{preset}"' for preset in PRESETS)
         source = re.sub(r"^(preset = .*)$", rf"\1  # @param [{choices}]", source, flags=re.M)
         source = re.sub(r"^(seed = .*)$", r'\1  # @param {"type":"integer"}', source, flags=re.M)
-    kept = sorted(tags & KEPT_TAGS)
-    return nbformat.v4.new_code_cell(source, metadata={"tags": kept} if kept else {})
+    embedded = _with_quiz(source, book)
+    metadata = {"tags": kept} if (kept := sorted(tags & KEPT_TAGS)) else {}
+    if folded or embedded != source:
+        metadata |= {"cellView": "form", "jupyter": {"source_hidden": True}}
+        embedded = f"# @title {folded or 'Quiz'}\n{embedded}"
+    return nbformat.v4.new_code_cell(embedded, metadata=metadata)
+
+
+def _with_quiz(source: str, book: Book) -> str:
+    """The code with the questions in place of their file's name: a notebook travels without the book's files."""
+
+    def questions(match: re.Match) -> str:
+        path = book.root / "book" / match[1]
+        if not path.is_file():
+            raise ExportError(f"display_quiz names {match[1]}, which is not below book/")
+        return "display_quiz(" + pprint.pformat(json.loads(path.read_text(encoding="utf-8")), sort_dicts=False)
+
+    return re.sub(r"""display_quiz\(["']([\w./-]+)["']""", questions, source)
 
 
 def _write(docname: str, cells: list) -> str:

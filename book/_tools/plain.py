@@ -149,12 +149,16 @@ def _closing(lines: list[str], start: int, fence: str) -> int:
 
 
 def _gated(lines: list[str], end: int, kind: str) -> tuple[list[str], int]:
-    """The text between a start gate, closed at `end`, and its end gate; nothing if code cells lie between them."""
+    """The text between a start gate, closed at `end`, and its end gate.
+
+    If code cells lie between them: nothing of an exercise, which then stands below its title, and of a solution the
+    text before the first of these cells.
+    """
     for index in range(end + 1, len(lines)):
         fence = FENCE.match(lines[index])
         if fence and fence[2] == f"{kind}-end":
             return lines[end + 1 : index], _closing(lines, index, fence[1])
-    return [], end
+    return (lines[end + 1 :], len(lines) - 1) if kind == "solution" else ([], end)
 
 
 def _directive(fence: re.Match, options: list[str], body: list[str], docname: str, book: Book) -> list[str]:
@@ -175,7 +179,7 @@ def _directive(fence: re.Match, options: list[str], body: list[str], docname: st
     elif name in TITLED:
         title = argument or kind.capitalize()
     elif kind == "solution":
-        title = f"Solution of {_text(argument, book)}"
+        return _folded(f"Solution of {_text(argument, book)}", _blocks(_content(body), docname, book))
     elif kind == "exercise" or name.startswith("prf:"):
         label = next((match[1] for line in options if (match := LABEL.match(line))), "")
         number = _text(label, book) if kind == "exercise" and label in book.labels else kind.capitalize()
@@ -199,6 +203,10 @@ def _quote(title: str, body: list[str]) -> list[str]:
     text = "\n".join(body).strip("\n")
     lines = [title, "", *text.split("\n")] if text else [title]
     return ["", *(f"> {line}".rstrip() for line in lines), ""]
+
+
+def _folded(title: str, body: list[str]) -> list[str]:
+    return ["", "<details>", f"<summary>{title}</summary>", "", *body, "", "</details>", ""]
 
 
 def _figure(source: str, options: list[str], body: list[str], docname: str, book: Book) -> list[str]:

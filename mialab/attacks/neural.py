@@ -1,4 +1,4 @@
-"""The ensemble paper's neural attack on confidences, in three presets.
+"""The ensemble paper's neural attack on confidences, in three variants.
 
 `neural-published`: section 4.1, hidden layers 128-128-64. The section states no loss, optimiser, batch, epochs or
 balance: binary cross-entropy, Adam 1e-3, batches of 32 and 30 epochs are the parent's (Rezaei and Liu 2021); our choice
@@ -33,7 +33,7 @@ FEWEST_PAIRS = 8  # known members, and as many non-members, without which no net
 
 
 @dataclass(frozen=True)
-class Preset:
+class Variant:
     """One way to train the attack network."""
 
     name: str
@@ -43,59 +43,59 @@ class Preset:
     fewest: int  # known samples on each side for a class to take part
 
 
-PUBLISHED = Preset("neural-published", (128, 128, 64), batch=32, redraw=True, fewest=1)
+PUBLISHED = Variant("neural-published", (128, 128, 64), batch=32, redraw=True, fewest=1)
 # Both scripts count a class before its first 80 % (rounded down) become known: 8 of 10 there, 12 of 15 in the parent's.
-RELEASED = Preset("neural-released", (128, 64), batch=None, redraw=False, fewest=8)
-PER_CLASS = Preset("neural-per-class", (128, 64), batch=32, redraw=True, fewest=12)
+RELEASED = Variant("neural-released", (128, 64), batch=None, redraw=False, fewest=8)
+PER_CLASS = Variant("neural-per-class", (128, 64), batch=32, redraw=True, fewest=12)
 
 
-def pooled(preset: Preset, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def pooled(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
     """Log-odds from one network for all classes. NotEnough below 8 known pairs in the classes that take part."""
     pairs = _sides(evidence, known, member).min(axis=1)
-    if pairs[pairs >= preset.fewest].sum() < FEWEST_PAIRS:
-        raise NotEnough(_reason(preset))
-    return _train(preset, evidence, known, member, _rng(seed, preset.name))(_inputs(evidence))
+    if pairs[pairs >= variant.fewest].sum() < FEWEST_PAIRS:
+        raise NotEnough(_reason(variant))
+    return _train(variant, evidence, known, member, _rng(seed, variant.name))(_inputs(evidence))
 
 
-def per_class(preset: Preset, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def per_class(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
     """Log-odds from the network of the sample's class; 0 in classes too small for one. NotEnough if all are."""
-    classes = np.flatnonzero(_sides(evidence, known, member).min(axis=1) >= preset.fewest)
+    classes = np.flatnonzero(_sides(evidence, known, member).min(axis=1) >= variant.fewest)
     if not len(classes):
-        raise NotEnough(_reason(preset))
+        raise NotEnough(_reason(variant))
     scores, inputs = np.zeros(len(known)), _inputs(evidence)
     for label in classes:
         own = evidence.labels == label
-        network = _train(preset, evidence, known & own, member, _rng(seed, preset.name, label))
+        network = _train(variant, evidence, known & own, member, _rng(seed, variant.name, label))
         scores[own] = network(inputs[own])
     return scores
 
 
-def _train(preset: Preset, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Network:
+def _train(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Network:
     inputs, truth = _inputs(evidence), member.astype(np.float32)
-    network = Network((inputs.shape[1], *preset.hidden), rng)
+    network = Network((inputs.shape[1], *variant.hidden), rng)
     with threadpool_limits(1, "blas"):  # on matrices this small more threads only wait for each other
-        for rows in _batches(preset, evidence, known, member, rng):
+        for rows in _batches(variant, evidence, known, member, rng):
             network.step(inputs[rows], truth[rows])
     return network
 
 
-def _batches(preset: Preset, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Iterator[np.ndarray]:
+def _batches(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Iterator[np.ndarray]:
     """The rows of each training step."""
     order = np.flatnonzero(known)
     for _ in range(EPOCHS):
-        rows = _balanced(preset, evidence, member, rng.permutation(order) if preset.redraw else order)
-        if preset.batch is None:
+        rows = _balanced(variant, evidence, member, rng.permutation(order) if variant.redraw else order)
+        if variant.batch is None:
             yield rows
         else:
-            yield from np.split(rng.permutation(rows), range(preset.batch, len(rows), preset.batch))
+            yield from np.split(rng.permutation(rows), range(variant.batch, len(rows), variant.batch))
 
 
-def _balanced(preset: Preset, evidence: Evidence, member: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _balanced(variant: Variant, evidence: Evidence, member: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Of the rows in `order`, in each class as many members as non-members: the first of either side."""
     group = 2 * evidence.labels[order] + member[order]
     counts = np.bincount(group, minlength=2 * evidence.log_p.shape[1])
     pairs = counts.reshape(-1, 2).min(axis=1)
-    pairs[pairs < preset.fewest] = 0
+    pairs[pairs < variant.fewest] = 0
     by_group = np.argsort(group, kind="stable")
     group = group[by_group]
     place = np.arange(len(order)) - (np.cumsum(counts) - counts)[group]
@@ -112,14 +112,14 @@ def _inputs(evidence: Evidence) -> np.ndarray:
     return np.asarray(evidence.features, dtype=np.float32)
 
 
-def _reason(preset: Preset) -> str:
-    if preset.fewest == 1:
+def _reason(variant: Variant) -> str:
+    if variant.fewest == 1:
         return f"fewer than {FEWEST_PAIRS} known members and as many known non-members of the same classes"
-    return f"no class has {preset.fewest} known members and {preset.fewest} known non-members"
+    return f"no class has {variant.fewest} known members and {variant.fewest} known non-members"
 
 
 def _rng(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator of its own for each preset and class, whatever else draws from the same seed."""
+    """A generator of its own for each variant and class, whatever else draws from the same seed."""
     return np.random.default_rng(derive(seed, *names))
 
 

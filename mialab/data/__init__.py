@@ -10,7 +10,7 @@ import difflib
 import os
 
 from mialab.data import tabular, vision
-from mialab.data.dataset import Dataset, noisy_labels
+from mialab.data.dataset import Dataset
 from mialab.data.download import DataError, root_folder
 from mialab.data.embedded import GENERATORS, Prototypes, Textures, digits, generated
 from mialab.data.vision import Folder, Stream, folder
@@ -26,7 +26,6 @@ __all__ = [
     "folder",
     "load",
     "names",
-    "noisy_labels",
     "root_folder",
 ]
 

@@ -1,6 +1,6 @@
 """What `load` returns: the samples of one data set as tensors in memory."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,17 +34,3 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(self.x.shape[1:])
-
-
-def noisy_labels(dataset: Dataset, fraction: float, *, seed: int = 0) -> Dataset:
-    """The data set with `fraction` of its labels (rounded to whole rows) each replaced by a uniform other class.
-
-    Raises ValueError for a fraction outside [0, 1] or fewer than two classes.
-    """
-    if not 0 <= fraction <= 1 or dataset.classes < 2:
-        raise ValueError(f"label noise needs a fraction in [0, 1] and two classes, got {fraction}, {dataset.classes}")
-    g = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(dataset), generator=g)[: round(fraction * len(dataset))]
-    y = dataset.y.clone()
-    y[rows] = (y[rows] + torch.randint(1, dataset.classes, rows.shape, generator=g)) % dataset.classes
-    return replace(dataset, y=y)

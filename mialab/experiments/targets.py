@@ -19,7 +19,7 @@ class Target:
     """A model to attack: data, architecture, recipe, and the epochs after which its outputs are kept.
 
     `samples` is (members, non-members) of a data set that is drawn afresh; None takes the official split.
-    `noise` is the fraction of labels replaced at random. The seed decides draw, split and training.
+    The seed decides draw, split and training.
     """
 
     data: str
@@ -27,7 +27,6 @@ class Target:
     recipe: training.Recipe
     epochs: tuple[int, ...]
     samples: tuple[int, int] | None = None
-    noise: float = 0.0
     seed: int = 0
 
 
@@ -61,7 +60,7 @@ DENSE = training.Recipe(epochs=60, batch=32, optimizer="adam", lr=1e-3)
 ALEXNET = training.Recipe(epochs=164, lr=0.01, weight_decay=5e-4, milestones=(81, 122), augment=("crop", "flip"))
 
 TEXTURES = Target("textures", "small_cnn", SMALL, epochs=(1, 2, 4, 8, 12, 16, 24), samples=(1000, 10_000))
-DIGITS = Target("digits", "tabular", DENSE, epochs=(1, 2, 5, 15, 30, 60), noise=0.1)
+DIGITS = Target("digits", "tabular", DENSE, epochs=(1, 2, 5, 15, 30, 60))
 CIFAR10 = Target("cifar10", "alexnet", ALEXNET, epochs=(1, 5, 15, 45, 90, 164))
 
 BY_PRESET = {
@@ -102,8 +101,6 @@ def target(name: str, *, preset: str = "smoke", seed: int = 0, store: Store | No
 def train(config: Target) -> Cell:
     """Load, split, fit, and keep the logits of all members and non-members at the named epochs."""
     dataset = data.load(config.data, samples=config.samples, seed=seeds.derive(config.seed, "data"))
-    if config.noise:
-        dataset = data.noisy_labels(dataset, config.noise, seed=seeds.derive(config.seed, "noise"))
     roles = splits.ensemble_paper(dataset, seed=seeds.derive(config.seed, "split"))
     rows, member, _ = roles.evaluation()
     recorder = Recorder(dataset.x[rows], dataset.y[rows], member, config.epochs)
