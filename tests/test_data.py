@@ -115,19 +115,16 @@ def test_another_distribution_seed_gives_other_prototypes():
     assert np.abs(one - other).min() > 0
 
 
-def test_five_thousand_textures_take_well_under_a_second():
-    import time
-
-    data.distribution("textures").sample(10, seed=0)
-    start = time.process_time()
-    data.distribution("textures").sample(5000, seed=0)
-    assert time.process_time() - start < 1
-
-
 def test_digits_are_the_1797_real_ones():
     digits = data.load("digits")
     assert len(digits) == 1797 and digits.train is None and digits.x.min() == 0 and digits.x.max() == 1
     assert (digits.x * 16).frac().abs().max() == 0
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_outside_the_classes_are_refused(label):
+    with pytest.raises(ValueError, match="set: labels from .* expected 0 to 2"):
+        data.Dataset("set", torch.zeros(2, 4), torch.tensor([1, label]), 3)
 
 
 def test_an_unknown_name_lists_close_ones():
@@ -247,6 +244,26 @@ def test_real_images_have_their_published_sizes_and_channel_statistics(name, sha
     tolerance = 0.08 if name.startswith("cifar") else 0.01
     assert some.mean((0, 2, 3)).tolist() == pytest.approx(dataset.mean, abs=tolerance)
     assert some.std((0, 2, 3)).tolist() == pytest.approx(dataset.std, abs=tolerance)
+
+
+@pytest.mark.parametrize("wrong", ["a pixel", "the other set"])
+def test_real_mnist_files_are_checked_without_the_packed_ones_beside_them(wrong, tmp_path):
+    raw = Path(REAL or "absent") / "MNIST" / "raw"
+    others = raw.parents[1] / "FashionMNIST" / "raw"
+    if not (raw / "t10k-images-idx3-ubyte").is_file() or not (others / "t10k-images-idx3-ubyte").is_file():
+        pytest.skip("MIALAB_DATA is not set or lacks MNIST or FashionMNIST")
+    copies = tmp_path / "MNIST" / "raw"
+    copies.mkdir(parents=True)
+    for file in raw.glob("*-ubyte"):
+        (copies / file.name).symlink_to(file)
+    assert len(data.load("mnist", root=tmp_path, download=False)) == 70_000
+    altered = copies / "t10k-images-idx3-ubyte"
+    altered.unlink()
+    content = bytearray(((raw if wrong == "a pixel" else others) / altered.name).read_bytes())
+    content[4000] ^= wrong == "a pixel"
+    altered.write_bytes(content)
+    with pytest.raises(data.DataError, match="t10k-images-idx3-ubyte: truncated or altered"):
+        data.load("mnist", root=tmp_path, download=False)
 
 
 def test_real_cifar10_rows_are_torchvisions_rows_train_first():

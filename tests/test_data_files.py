@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from mialab import data
-from mialab.data import download, tabular
+from mialab import data, progress
+from mialab.data import download, tabular, vision
 
 NOWHERE = "http://127.0.0.1:9/absent"
 
@@ -31,6 +31,10 @@ def write(path, content):
     return path
 
 
+def record_of(path):
+    return path.with_name(f"{path.name}.sha256")
+
+
 def tgz(path, **members):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as tar:
@@ -43,12 +47,13 @@ def tgz(path, **members):
 
 @contextlib.contextmanager
 def served(content, claimed=None):
-    """A web server on this machine that gives `content` and claims that it has `claimed` bytes."""
+    """A web server on this machine that gives `content` and claims that it has `claimed` bytes (0: says nothing)."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
-            self.send_header("Content-Length", str(claimed or len(content)))
+            if claimed != 0:
+                self.send_header("Content-Length", str(claimed or len(content)))
             self.end_headers()
             self.wfile.write(content)
 
@@ -104,22 +109,15 @@ def test_a_download_that_dies_midway_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_download_is_recorded_where_no_checksum_is_published(tmp_path):
-    path = tmp_path / "file.bin"
-    with served(b"first") as url:
-        download.fetch(path, [url])
-    record = tmp_path / "file.bin.sha256"
-    assert record.read_text().split() == [hashlib.sha256(b"first").hexdigest(), "file.bin"]
-    path.write_bytes(b"altered")
-    with pytest.raises(data.DataError) as error:
-        download.fetch(path, [NOWHERE])
-    assert_clear(error, str(path), "truncated or altered")
-    path.unlink()
-    with served(b"second") as url, pytest.raises(data.DataError, match="wrong checksum"):
-        download.fetch(path, [url])
-    record.write_bytes(b"\xff\xfe")
-    with pytest.raises(data.DataError, match="no checksum record"):
-        download.fetch(write(path, b"first"), [NOWHERE])
+def test_a_download_shows_its_progress_where_somebody_watches_and_nothing_elsewhere(tmp_path, capsys, monkeypatch):
+    with served(b"content") as url:
+        download.fetch(tmp_path / "unwatched.bin", [url])
+        assert capsys.readouterr() == ("", "")
+        monkeypatch.setattr(progress, "_watched", lambda: True)
+        download.fetch(tmp_path / "watched.bin", [url])
+    out, err = capsys.readouterr()
+    assert out == "" and "watched.bin" in err and "0.00/7.00" in err
+    assert (tmp_path / "unwatched.bin").read_bytes() == (tmp_path / "watched.bin").read_bytes() == b"content"
 
 
 def test_missing_and_offline_names_the_file_and_where_it_is_published(tmp_path):
@@ -149,9 +147,13 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
 
 def test_the_root_is_the_argument_then_the_variable_then_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MIALAB_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert data.root_folder() == tmp_path and data.root_folder("x").name == "x"
     monkeypatch.setenv("MIALAB_DATA", "")
-    assert data.root_folder().name == "mialab-data"
+    assert data.root_folder() == tmp_path / "cache" / "mialab-data"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert data.root_folder() == tmp_path / "home" / ".cache" / "mialab-data"
 
 
 @pytest.mark.parametrize("name", [n for n in data.names() if n not in ("textures", "prototypes", "digits")])
@@ -270,6 +272,90 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path):
         assert_clear(error, path, "is not a file")
 
 
+@pytest.fixture
+def purchase(tmp_path, monkeypatch):
+    """Where Purchase-100's archive belongs, its true content, and a function that loads it from one address."""
+    path = tmp_path / "purchase100" / "dataset_purchase.tgz"
+    source = tgz(tmp_path / "source.tgz", dataset_purchase=rows(bits(40, 600), range(1, 41)))
+
+    def load(url=NOWHERE):
+        monkeypatch.setattr(tabular, "_SHOKRI", f"{url}/")
+        return data.load("purchase100", root=tmp_path)
+
+    return path, source.read_bytes(), load
+
+
+def test_the_first_download_is_recorded_where_no_checksum_is_published(purchase):
+    path, whole, load = purchase
+    with served(whole) as url:
+        assert len(load(url)) == len(load()) == 40
+    assert record_of(path).read_text().split() == [hashlib.sha256(whole).hexdigest(), path.name]
+
+
+@pytest.mark.parametrize("junk", ["a page", "half"])
+def test_a_download_that_does_not_parse_is_neither_kept_nor_recorded(purchase, junk):
+    path, whole, load = purchase
+    content = b"<html>Moved</html>" if junk == "a page" else whole[: len(whole) // 2]
+    with served(content, claimed=0) as url, pytest.raises(data.DataError) as error:
+        load(url)
+    assert_clear(error, str(path), url, "is removed", "truncated or no .tgz archive")
+    assert list(path.parent.iterdir()) == []
+    with served(whole, claimed=0) as url:
+        assert len(load(url)) == 40
+
+
+def test_a_copy_put_there_by_hand_needs_no_record_and_gets_none(purchase):
+    path, whole, load = purchase
+    write(path, whole)
+    assert len(load()) == 40 and not record_of(path).exists()
+    path.write_bytes(whole[:-50])
+    with pytest.raises(data.DataError) as error:
+        load()
+    assert_clear(error, str(path), "truncated or no .tgz archive", "move it away")
+    assert path.exists() and "sha256" not in str(error.value)
+
+
+def test_what_differs_from_the_record_is_refused_and_the_record_named(purchase):
+    path, whole, load = purchase
+    with served(whole) as url:
+        load(url)
+    path.write_bytes(whole[:-50])
+    with pytest.raises(data.DataError) as error:
+        load()
+    assert_clear(error, str(path), "truncated or altered", f"move {record_of(path)} away too")
+    path.unlink()
+    other = tgz(path.with_name("other"), dataset_purchase=rows(bits(40, 600, seed=1), range(1, 41))).read_bytes()
+    with served(other) as url, pytest.raises(data.DataError) as error:
+        load(url)
+    assert_clear(error, str(path), "wrong checksum", f"move {record_of(path)} away too")
+    assert not path.exists()
+    record_of(path).unlink()
+    with served(other) as url:
+        assert len(load(url)) == 40
+
+
+def test_a_record_of_junk_is_named_and_what_the_message_says_mends_it(purchase):
+    path, whole, load = purchase
+    write(path, b"junk")
+    write(record_of(path), f"{hashlib.sha256(b'junk').hexdigest()}  {path.name}\n".encode())
+    for content in (b"junk", whole):
+        path.write_bytes(content)
+        with pytest.raises(data.DataError) as error:
+            load()
+        assert_clear(error, str(path), f"move {record_of(path)} away too")
+    record_of(path).unlink()
+    assert len(load()) == 40
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"<a:b>", b"12ab"])
+def test_a_record_that_is_no_checksum_is_named(purchase, content):
+    path, whole, load = purchase
+    write(path, whole), write(record_of(path), content)
+    with pytest.raises(data.DataError) as error:
+        load()
+    assert_clear(error, str(record_of(path)), "no checksum record", "move it away")
+
+
 def test_an_altered_location30_is_refused_by_its_checksum(tmp_path):
     tgz(tmp_path / "location30" / "dataset_location.tgz", bangkok=rows(bits(3, 446), [1, 2, 3]))
     with pytest.raises(data.DataError, match="truncated or altered"):
@@ -347,7 +433,7 @@ def idx(array):
 
 @pytest.fixture
 def mnist(tmp_path, monkeypatch):
-    """A small MNIST: packed and unpacked files with matching published MD5s; returns root, images and labels."""
+    """A small MNIST: packed and unpacked files with matching checksums; returns root, images and labels."""
     from torchvision.datasets import MNIST
 
     g = np.random.default_rng(0)
@@ -365,6 +451,8 @@ def mnist(tmp_path, monkeypatch):
         write(tmp_path / "MNIST" / "raw" / f"{name}.gz", packed)
         md5s.append((f"{name}.gz", md5(packed)))
     monkeypatch.setattr(MNIST, "resources", md5s)
+    sha256s = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setitem(vision._IDX_SHA256, "mnist", sha256s)
     monkeypatch.setattr(MNIST, "mirrors", [NOWHERE + "/"])
     return tmp_path, x, y
 
@@ -391,27 +479,31 @@ def test_a_truncated_idx_file_is_named(mnist, size, packed_too):
     assert_clear(error, str(path))
 
 
-def test_altered_or_packed_files_that_do_not_match_are_named(mnist):
-    path = mnist[0] / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+@pytest.mark.parametrize("packed_too", [True, False])
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [("train-images-idx3-ubyte", 500, None), ("t10k-labels-idx1-ubyte", -1, None), ("train-labels-idx1-ubyte", -1, 10)],
+)
+def test_an_idx_file_with_one_altered_byte_is_refused(mnist, name, at, value, packed_too):
+    path = mnist[0] / "MNIST" / "raw" / name
+    content = bytearray(path.read_bytes())
+    content[at] = content[at] ^ 1 if value is None else value
+    path.write_bytes(content)
+    if not packed_too:
+        path.with_name(f"{name}.gz").unlink()
     with pytest.raises(data.DataError) as error:
         data.load("mnist", root=mnist[0], download=False)
-    assert_clear(error, str(path), "differs from t10k-labels-idx1-ubyte.gz")
-    path.write_bytes(whole)
-    packed = path.with_name(path.name + ".gz")
-    packed.write_bytes(packed.read_bytes()[:-3])
+    assert_clear(error, str(path), "truncated or altered")
+
+
+def test_a_damaged_packed_file_is_named_where_the_unpacked_one_is_missing(mnist):
+    path = mnist[0] / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    path.with_suffix("").unlink()
+    path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(data.DataError) as error:
         data.load("mnist", root=mnist[0], download=False)
-    assert_clear(error, str(packed), "truncated or altered")
-
-
-def test_images_and_labels_of_different_numbers_are_refused(mnist):
-    path = mnist[0] / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
-    path.with_name(path.name + ".gz").unlink()
-    path.write_bytes(idx(np.zeros(3, np.uint8)))
-    with pytest.raises(data.DataError, match="3 labels for 2 images"):
-        data.load("mnist", root=mnist[0], download=False)
+    assert_clear(error, str(path), "truncated or altered")
+    assert not path.with_suffix("").exists()
 
 
 # --- CIFAR's pickles ---

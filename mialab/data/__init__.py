@@ -1,9 +1,18 @@
 """Data sets as tensors in memory (`load`), known distributions (`distribution`), image folders (`folder`).
 
-Downloads go to the folder $MIALAB_DATA (default ~/.cache/mialab-data) in the layout that torchvision or the
-distributor leaves, and are checked against published checksums. Purchase-100 and Texas-100 have none: the sha256 of
-the first download is recorded beside the archive, in `<name>.sha256`, and checked from then on. Location-30's is that
-of the copy this reader was proven on.
+Downloads go to the folder $MIALAB_DATA, by default ${XDG_CACHE_HOME:-~/.cache}/mialab-data, in the layout that
+torchvision or the distributor leaves. Every load checks, before it uses a file:
+
+- CIFAR-10, CIFAR-100, SVHN: each file's published MD5, as torchvision lists it; CIFAR's archive has one of its own.
+- MNIST, Fashion-MNIST: the sha256 of the four unpacked files, computed once from packed files with the published MD5;
+  a packed file must have that MD5 before it is unpacked.
+- Adult: the MD5 of both files, as other projects list them. Location-30: the sha256 of the copy that its reader was
+  proven on. Their distributors publish none.
+- Purchase-100, Texas-100: no checksum to go by. The archive must be whole (gzip's length and CRC) and hold rows and
+  labels of the right form, but their number is free. A download that is none of it is removed; of the first that is,
+  the sha256 is recorded beside it in `<archive>.sha256`, and downloads and file must have that from then on. A copy
+  put there by hand has no record.
+- Image folders: nothing but that each image can be decoded when it is read.
 """
 
 import difflib
@@ -59,8 +68,8 @@ def load(
 
     `seed` and `samples` = (train, test) choose what the generators `textures` and `prototypes` draw from their one
     fixed distribution; real data sets have no choice. Files are looked for under `root`, else $MIALAB_DATA, else
-    ~/.cache/mialab-data, and downloaded there if missing and `download`. Raises ValueError for an unknown name, which
-    lists close ones, and DataError for files that are missing, truncated or altered.
+    ${XDG_CACHE_HOME:-~/.cache}/mialab-data, and downloaded there if missing and `download`. Raises ValueError for an
+    unknown name, which lists close ones, and DataError for files that are missing, truncated or altered.
     """
     _known(name, names())
     if name in GENERATORS:

@@ -26,6 +26,10 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.y.shape != (len(self.x),) or self.y.dtype != torch.int64:
             raise ValueError(f"{self.name}: {len(self.x)} samples need as many int64 labels, got {self.y.shape}")
+        if len(self.y) and not 0 <= self.y.min() <= self.y.max() < self.classes:
+            raise ValueError(
+                f"{self.name}: labels from {self.y.min()} to {self.y.max()}, expected 0 to {self.classes - 1}"
+            )
 
     def __len__(self) -> int:
         return len(self.y)

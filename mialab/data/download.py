@@ -2,16 +2,21 @@
 
 import hashlib
 import os
+import re
 import tarfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+from mialab.progress import bar
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
+
+Content = TypeVar("Content")
 
 
 class DataError(RuntimeError):
@@ -19,8 +24,12 @@ class DataError(RuntimeError):
 
 
 def root_folder(root: str | os.PathLike | None = None) -> Path:
-    """The folder that holds all data sets: the argument, else $MIALAB_DATA, else ~/.cache/mialab-data."""
-    return Path(root or os.environ.get("MIALAB_DATA") or Path.home() / ".cache" / "mialab-data").expanduser()
+    """The folder that holds all data sets: the argument, else $MIALAB_DATA, else mialab-data in the user's cache.
+
+    The user's cache is $XDG_CACHE_HOME, else ~/.cache.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(root or os.environ.get("MIALAB_DATA") or cache / "mialab-data").expanduser()
 
 
 def damaged(path: Path, cause: object) -> DataError:
@@ -48,20 +57,56 @@ def landing(path: Path) -> Iterator[BinaryIO]:
 
 
 def fetch(path: Path, urls: list[str], *, checksum: str | None = None, download: bool = True) -> Path:
-    """Return `path`, whole: checked against `checksum` ("md5:..." or "sha256:..."), downloaded first if missing.
+    """Return `path`, downloaded first if missing and checked against `checksum` ("md5:...", "sha256:..." or None).
 
-    Where no checksum is published (None), that of the first download is recorded beside the file, in
-    `<name>.sha256`, and holds from then on; a copy put there by hand has no record and is read as it is.
     Raises DataError.
     """
     if not present(path):
         if not download:
             raise _missing(path, urls, "and downloading is off")
         _download(path, urls, checksum)
-    expected = checksum or _recorded(path)
-    if expected:
-        verify(path, expected)
+    if checksum:
+        verify(path, checksum)
     return path
+
+
+def fetch_and_parse(
+    path: Path,
+    urls: list[str],
+    parse: Callable[[Path], Content],
+    *,
+    checksum: str | None = None,
+    download: bool = True,
+) -> Content:
+    """Return `parse(path)`; parse raises ValueError for what is not its data.
+
+    Where no checksum is published (None), a download must prove itself: one that does not parse is removed, one that
+    does has its sha256 recorded beside it, in `<name>.sha256`, which holds from then on. A copy put there by hand
+    has no record and only needs to parse. Raises DataError.
+    """
+    recorded = None if checksum else _recorded(path)
+    unproven = not (checksum or recorded or present(path))
+    try:
+        fetch(path, urls, checksum=checksum or recorded, download=download)
+        content = _parsed(path, urls, parse, unproven)
+    except DataError as error:
+        if not recorded:
+            raise
+        raise DataError(f"{error}. If its recorded checksum is wrong, move {_record(path)} away too") from error
+    if unproven:
+        with landing(_record(path)) as file:
+            file.write(f"{_digest(path, 'sha256')}  {path.name}\n".encode())
+    return content
+
+
+def _parsed(path: Path, urls: list[str], parse: Callable[[Path], Content], unproven: bool) -> Content:
+    try:
+        return parse(path)
+    except ValueError as error:
+        if not unproven:
+            raise damaged(path, error) from error
+        path.unlink(missing_ok=True)
+        raise _missing(path, urls, f"as its download was no such data and is removed ({error})") from error
 
 
 def present(path: Path) -> bool:
@@ -83,14 +128,18 @@ def verify(path: Path, checksum: str) -> None:
     if not present(path):
         raise damaged(path, "missing")
     kind, expected = checksum.split(":")
-    try:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, kind).hexdigest()
-    except OSError as error:
-        raise damaged(path, error.strerror or error) from error
+    found = _digest(path, kind)
     if found != expected:
         size = path.stat().st_size
         raise damaged(path, f"truncated or altered ({size:,} bytes with {kind} {found}, expected {expected})")
+
+
+def _digest(path: Path, kind: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, kind).hexdigest()
+    except OSError as error:
+        raise damaged(path, error.strerror or error) from error
 
 
 def unpack(archive: Path, members: dict[str, Path]) -> None:
@@ -120,37 +169,29 @@ def _download(path: Path, urls: list[str], checksum: str | None) -> None:
     causes = []
     for url in urls:
         try:
-            digest = _stream(path, url, checksum or _recorded(path))
+            return _stream(path, url, checksum)
         except (OSError, HTTPException, ValueError) as error:
             causes.append(f"{url}: {error}")
-            continue
-        if checksum is None and _recorded(path) is None:
-            with landing(_record(path)) as file:
-                file.write(f"{digest}  {path.name}\n".encode())
-        return
     raise _missing(path, urls, f"and could not be downloaded ({'; '.join(causes)})")
 
 
-def _stream(path: Path, url: str, checksum: str | None) -> str:
-    """Download one address to `path` under a progress bar and return its sha256; ValueError if it is not whole."""
-    from tqdm.auto import tqdm
-
+def _stream(path: Path, url: str, checksum: str | None) -> None:
+    """Download one address to `path` under a progress bar; ValueError if it is not whole."""
     kind, expected = checksum.split(":") if checksum else ("sha256", None)
     digest, received = hashlib.new(kind), 0
     request = urllib.request.Request(url, headers={"User-Agent": "mialab"})  # some hosts refuse urllib's own name
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer, landing(path) as file:
         total = int(answer.headers.get("Content-Length") or 0)
-        with tqdm(total=total or None, unit="B", unit_scale=True, desc=path.name) as bar:
+        with bar(total=total or None, unit="B", unit_scale=True, desc=path.name) as shown:
             while chunk := answer.read(_CHUNK_BYTES):
                 file.write(chunk)
                 digest.update(chunk)
                 received += len(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
         if total and received != total:
             raise ValueError(f"broke off after {received:,} of {total:,} bytes")
         if expected and digest.hexdigest() != expected:
             raise ValueError(f"wrong checksum ({kind} {digest.hexdigest()}, expected {expected})")
-    return digest.hexdigest()
 
 
 def _record(path: Path) -> Path:
@@ -160,8 +201,11 @@ def _record(path: Path) -> Path:
 def _recorded(path: Path) -> str | None:
     """The checksum recorded at the first download, or None."""
     try:
-        return "sha256:" + _record(path).read_text().split()[0]
+        record = _record(path).read_text("ascii").lower()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise damaged(_record(path), f"is no checksum record ({error})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{_record(path)}: is no checksum record ({error}); move it away and load again") from error
+    if not (found := re.match(r"[0-9a-f]{64}\b", record)):
+        raise DataError(f"{_record(path)}: is no checksum record (no sha256); move it away and load again")
+    return f"sha256:{found[0]}"

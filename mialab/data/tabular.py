@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from mialab.data.dataset import Dataset
-from mialab.data.download import damaged, fetch
+from mialab.data.download import damaged, fetch, fetch_and_parse
 
+_SHOKRI = "https://www.comp.nus.edu.sg/~reza/files/"
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/"
 _ADULT = {
     "adult.data": "md5:5d7c39d7b8804f071cdd1f2a7c460872",
@@ -79,15 +80,18 @@ class Archive:
 
     def __call__(self, root: Path, download: bool) -> Dataset:
         """Read `<root>/<name>/<file>` as float32 [n, columns] of 0 and 1; no official test set."""
-        url = f"https://www.comp.nus.edu.sg/~reza/files/{self.file}"
-        path = fetch(root / self.name / self.file, [url], checksum=self.checksum, download=download)
+        path = root / self.name / self.file
+        return fetch_and_parse(path, [_SHOKRI + self.file], self._parse, checksum=self.checksum, download=download)
+
+    def _parse(self, path: Path) -> Dataset:
+        """Raise ValueError for anything but this data set."""
         try:
             bits, labels = self._read(path)
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-            raise damaged(path, f"truncated or no .tgz archive ({error})") from error
-        y = self._label_values(path, labels)
+            raise ValueError(f"truncated or no .tgz archive ({error})") from error
+        y = self._label_values(labels)
         if len(bits) != len(y):
-            raise damaged(path, f"has {len(bits)} rows but {len(y)} labels")
+            raise ValueError(f"has {len(bits)} rows but {len(y)} labels")
         return Dataset(self.name, torch.from_numpy(bits).float(), y, self.classes)
 
     def _read(self, path: Path) -> tuple[np.ndarray, list[bytes]]:
@@ -97,23 +101,23 @@ class Archive:
             for member in tar:
                 name = member.name.removeprefix("./")
                 if name == self.features and (lines := tar.extractfile(member)):
-                    bits, first_cells = _binary_rows(path, lines, self.columns, labelled=self.labels is None)
+                    bits, first_cells = _binary_rows(lines, self.columns, labelled=self.labels is None)
                     labels = labels if self.labels else first_cells
                 elif name == self.labels and (lines := tar.extractfile(member)):
                     labels = lines.read().splitlines()
             while packed.read(1 << 20):  # to the end, where gzip checks length and CRC: tarfile stops before
                 pass
         if bits is None or not labels:
-            raise damaged(path, f"lacks or has empty {self.features}{' or ' + self.labels if self.labels else ''}")
+            raise ValueError(f"lacks or has empty {self.features}{' or ' + self.labels if self.labels else ''}")
         return bits, labels
 
-    def _label_values(self, path: Path, labels: list[bytes]) -> torch.Tensor:
+    def _label_values(self, labels: list[bytes]) -> torch.Tensor:
         try:
             y = np.array([int(label.strip(b'" ')) for label in labels], dtype=np.int64) - 1
         except (ValueError, OverflowError) as error:
-            raise damaged(path, f"has a label that is no whole number ({error})") from error
+            raise ValueError(f"has a label that is no whole number ({error})") from error
         if y.min() < 0 or y.max() >= self.classes:
-            raise damaged(path, f"labels run from {y.min() + 1} to {y.max() + 1}, expected 1 to {self.classes}")
+            raise ValueError(f"labels run from {y.min() + 1} to {y.max() + 1}, expected 1 to {self.classes}")
         return torch.from_numpy(y)
 
 
@@ -129,7 +133,7 @@ LOCATION30 = Archive(
 )
 
 
-def _binary_rows(path: Path, lines: Iterable[bytes], columns: int, *, labelled: bool) -> tuple[np.ndarray, list[bytes]]:
+def _binary_rows(lines: Iterable[bytes], columns: int, *, labelled: bool) -> tuple[np.ndarray, list[bytes]]:
     """Split rows into bits, uint8 [n, columns], and the text before them; by bytes, for Texas-100 is 830 MB of text."""
     bits, labels = bytearray(), []
     for number, line in enumerate(lines, 1):
@@ -140,6 +144,6 @@ def _binary_rows(path: Path, lines: Iterable[bytes], columns: int, *, labelled: 
         cells = np.frombuffer(line, np.uint8)
         values, commas = cells[::2], cells[1::2]
         if len(cells) != 2 * columns - 1 or (values & 254 != ord("0")).any() or (commas != ord(",")).any():
-            raise damaged(path, f"line {number} is not {'a label and ' * labelled}{columns} zeros and ones")
+            raise ValueError(f"line {number} is not {'a label and ' * labelled}{columns} zeros and ones")
         bits += (values & 1).tobytes()
     return np.frombuffer(bits, np.uint8).reshape(-1, columns), labels

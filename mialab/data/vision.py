@@ -1,10 +1,7 @@
 """Image data sets in torchvision's own files: MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN, ImageNet's folders."""
 
 import gzip
-import math
 import shutil
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +20,22 @@ _SVHN = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
 _MNIST = (0.1307,), (0.3081,)
 _FASHION = (0.2860,), (0.3530,)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# Of the unpacked files; the MD5s that torchvision knows are those of the packed ones.
+_IDX_SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+}
 
 
 def cifar10(root: Path, download: bool) -> Dataset:
@@ -89,41 +102,25 @@ def _idx(name: str, kind: type, folder: Path, scale: tuple, download: bool) -> D
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     md5s = dict(kind.resources)
-    parts = []
-    for part in ("train", "t10k"):
-        x, y = (
-            _idx_file(folder / packed, [mirror + packed for mirror in kind.mirrors], md5s[packed], download)
-            for packed in (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
-        )
-        parts.append((read_image_file(str(x)), read_label_file(str(y))))
-        if len(parts[-1][0]) != len(parts[-1][1]):
-            raise damaged(y, f"has {len(parts[-1][1])} labels for {len(parts[-1][0])} images")
-    (x, y), (x_test, y_test) = parts
+    for file, sha256 in _IDX_SHA256[name].items():
+        _unpack_idx(folder / file, kind.mirrors, md5s[f"{file}.gz"], download)
+        verify(folder / file, f"sha256:{sha256}")
+    x, x_test = (read_image_file(str(folder / f"{part}-images-idx3-ubyte")) for part in ("train", "t10k"))
+    y, y_test = (read_label_file(str(folder / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k"))
     return Dataset(name, torch.cat([x, x_test])[:, None], torch.cat([y, y_test]), 10, len(y), *scale)
 
 
-def _idx_file(packed: Path, urls: list[str], md5: str, download: bool) -> Path:
-    """The unpacked file beside `packed`: its header must fit its size and, where the .gz lies there, its CRC too."""
-    plain = packed.with_suffix("")
-    if present(packed) or not present(plain):
-        fetch(packed, urls, checksum=f"md5:{md5}", download=download)
+def _unpack_idx(plain: Path, mirrors: list[str], md5: str, download: bool) -> None:
+    """Make sure that `plain` is there, from the .gz beside it, which is downloaded first if missing."""
+    if present(plain):
+        return
+    packed = plain.with_name(f"{plain.name}.gz")
+    fetch(packed, [mirror + packed.name for mirror in mirrors], checksum=f"md5:{md5}", download=download)
     try:
-        if not present(plain):
-            with gzip.open(packed) as source, landing(plain) as file:
-                shutil.copyfileobj(source, file)
-        content = plain.read_bytes()
+        with gzip.open(packed) as source, landing(plain) as file:
+            shutil.copyfileobj(source, file)
     except OSError as error:
-        raise damaged(plain, error.strerror or error) from error
-    dimensions = 3 if "idx3" in plain.name else 1
-    header = content[: 4 + 4 * dimensions]
-    if header[:4] != bytes([0, 0, 8, dimensions]) or len(header) < 4 + 4 * dimensions:
-        raise damaged(plain, "is no idx file of bytes")
-    expected = len(header) + math.prod(struct.unpack(f">{dimensions}I", header[4:]))
-    if len(content) != expected:
-        raise damaged(plain, f"truncated or altered ({len(content):,} bytes, its header says {expected:,})")
-    if present(packed) and zlib.crc32(content) != struct.unpack("<I", packed.read_bytes()[-8:-4])[0]:
-        raise damaged(plain, f"differs from {packed.name} beside it")
-    return plain
+        raise damaged(plain, f"cannot be unpacked ({error})") from error
 
 
 @dataclass

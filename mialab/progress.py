@@ -3,15 +3,18 @@
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
+
+import tqdm
 
 
-def bar(steps: Iterable[int], *, show: bool, unit: str) -> Iterable[int]:
-    """Return the steps, with a bar around them if wanted and watched."""
+def bar(steps: Iterable | None = None, *, show: bool = True, **options: Any) -> tqdm.tqdm:
+    """Return tqdm's bar around the steps (or one to update by hand), which shows only if wanted and watched."""
     if not (show and _watched()):
-        return steps
-    from tqdm.auto import tqdm  # here, as it warns about missing widgets when imported in a kernel
+        return tqdm.tqdm(steps, disable=True)
+    from tqdm.auto import tqdm as shown  # here, as it warns about missing widgets when imported in a kernel
 
-    return tqdm(steps, unit=unit, leave=False)
+    return shown(steps, leave=False, **options)
 
 
 def _watched() -> bool:
