@@ -15,7 +15,8 @@ PLAIN = ["confidence", "loss", "entropy", "modified-entropy"]
 
 def evidence_of(logits, labels):
     log_p = fusion.log_confidence(logits)
-    return attacks.Evidence(log_p, np.exp(log_p), labels)
+    p = fusion.softmax(logits)
+    return attacks.Evidence(p, log_p, p, labels)
 
 
 def overfit(*, members=600, nonmembers=300, classes=3, margin=2.0, lead=1.5, seed=0):
@@ -100,7 +101,9 @@ def test_the_same_seed_gives_the_same_scores_and_the_global_state_stays(name):
 def test_the_order_of_the_samples_does_not_matter(name):
     evidence, known, member = overfit()
     order = np.random.default_rng(0).permutation(len(member))
-    turned = attacks.Evidence(evidence.log_p[order], evidence.features[order], evidence.labels[order])
+    turned = attacks.Evidence(
+        evidence.p[order], evidence.log_p[order], evidence.features[order], evidence.labels[order]
+    )
     score = attacks.get(name).score
     np.testing.assert_array_equal(
         score(evidence, known, member, 0)[order], score(turned, known[order], member[order], 0)
@@ -111,7 +114,9 @@ def test_the_order_of_the_samples_does_not_matter(name):
 def test_a_file_sorted_by_membership_and_class_does_not_bias_a_neural_attack(name):
     evidence, known, member = overfit(margin=0.0, members=1500, nonmembers=500)
     order = np.lexsort((evidence.labels, ~member))
-    evidence = attacks.Evidence(evidence.log_p[order], evidence.features[order], evidence.labels[order])
+    evidence = attacks.Evidence(
+        evidence.p[order], evidence.log_p[order], evidence.features[order], evidence.labels[order]
+    )
     estimate = area(name, evidence, known, member[order])
     assert estimate.low < 0.5 < estimate.high
 
@@ -148,6 +153,13 @@ def test_the_gap_attack_s_balanced_accuracy_and_auc_are_half_plus_half_the_gap()
 def test_of_equally_likely_classes_the_first_is_predicted():
     evidence = evidence_of(np.zeros((2, 3)), np.array([0, 1]))
     np.testing.assert_array_equal(thresholds.correct(evidence), [1.0, 0.0])
+
+
+def test_predictions_and_confidence_are_read_from_the_plain_confidences():
+    p = np.array([[0.5, 0.5]] * 2)
+    evidence = attacks.Evidence(p, np.log(p) + [[-1e-9, 1e-9]] * 2, p, np.array([0, 1]))
+    np.testing.assert_array_equal(thresholds.correct(evidence), [1.0, 0.0])
+    np.testing.assert_array_equal(thresholds.confidence(evidence), [0.5, 0.5])
 
 
 def test_loss_parts_samples_whose_confidence_rounds_to_one():
@@ -238,6 +250,22 @@ def torch_twin(network):
     return torch.nn.Sequential(*layers[:-1])
 
 
+@pytest.mark.parametrize(
+    ("variant", "layers", "batches"),
+    [  # hidden layers, and steps of Adam per epoch on 150 known pairs of one class
+        (neural.PUBLISHED, [(3, 128), (128, 128), (128, 64), (64, 1)], 10),  # section 4.1; batches of 32
+        (neural.RELEASED, [(3, 128), (128, 64), (64, 1)], 1),  # the script; full batch
+        (neural.PER_CLASS, [(3, 128), (128, 64), (64, 1)], 10),  # the parent's code; batches of 32
+    ],
+)
+def test_each_variant_has_the_layers_and_steps_that_its_source_states(variant, layers, batches):
+    evidence, _, member = overfit(members=400, nonmembers=150)
+    evidence = attacks.Evidence(evidence.p, evidence.log_p, evidence.features, np.zeros_like(evidence.labels))
+    network = neural._train(variant, evidence, np.ones(550, bool), member, neural._rng(0, variant.name))
+    assert [(len(layer) - 1, layer.shape[1]) for layer in network.layers] == layers  # one row is the bias
+    assert network.steps == 30 * batches
+
+
 @pytest.mark.parametrize("variant", [neural.PUBLISHED, neural.RELEASED, neural.PER_CLASS])
 def test_every_layer_of_a_neural_attack_moves(variant):
     evidence, known, member = overfit(members=100, nonmembers=60)
@@ -304,7 +332,7 @@ def test_a_class_too_small_for_its_own_network_scores_no_opinion():
 
 def test_neural_attacks_see_only_their_features():
     evidence, known, member = overfit()
-    blind = attacks.Evidence(evidence.log_p, np.ones((len(member), 7)), evidence.labels)
+    blind = attacks.Evidence(evidence.p, evidence.log_p, np.ones((len(member), 7)), evidence.labels)
     for name in NEURAL:
         scores = attacks.get(name).score(blind, known, member, 0)
         assert all(np.ptp(scores[evidence.labels == label]) < 1e-5 for label in range(3))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import warnings
 import zipfile
 
@@ -97,6 +98,44 @@ def test_softmaxes_rounded_to_three_decimals_are_probabilities():
     p = np.round(softmax(logits), 3)
     assert np.abs(p.sum(axis=-1) - 1).max() > 1e-3
     Outputs.from_probabilities(p, labels, member)
+
+
+@pytest.mark.parametrize("classes", [50, 100])
+def test_the_tolerance_of_rounding_grows_with_the_classes(classes):
+    p = np.full((20, classes), 0.0004)  # each below half a thousandth
+    p[:, 0] = 1 - p[:, 1:].sum(axis=1)
+    labels, member = np.zeros(20), np.arange(20) % 2
+    Outputs.from_probabilities(np.round(p, 3), labels, member)
+    with pytest.raises(AuditError, match="sums to 0.94"):
+        Outputs.from_probabilities(0.94 * p, labels, member)
+    with pytest.raises(AuditError, match="sums to"):  # few classes have no such excuse
+        Outputs.from_probabilities(np.round(p[:, :2], 3) / p[:, :2].sum() * 0.98, labels, member)
+
+
+def test_probabilities_are_averaged_as_they_were_saved():
+    p = np.array([[[1, 0, 3e-4]] * 4, [[0, 1, 0]] * 4], np.float16)  # the mean ties: the first class is predicted
+    report = audit(Outputs.from_probabilities(p, [0, 0, 0, 1], [1, 1, 0, 0]), attacks=["gap", "confidence"], known=0)
+    assert report.attacks["gap"].scores.tolist() == [1, 1, 1, 0]
+    assert report.attacks["confidence"].scores.tolist() == [0.5] * 4
+
+
+def test_of_two_sure_models_that_disagree_the_first_class_is_predicted_as_by_the_plain_mean():
+    logits = np.array([[[0.5, 0.0]] * 4, [[0.0, 0.6]] * 4]) * 100  # both softmaxes round to 0 and 1
+    report = audit(Outputs(logits, [0, 0, 0, 1], [1, 1, 0, 0]), attacks=["gap"], known=0)
+    assert report.attacks["gap"].scores.tolist() == [1, 1, 1, 0] and report.accuracy == (1.0, 0.5)
+    assert (report.attacks["gap"].correct.members, report.attacks["gap"].correct.nonmembers) == (2, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_the_gap_attack_takes_the_first_largest_of_numpy_s_mean(dtype, coarse):
+    logits, labels, member = make(models=3, dtype=np.float64)
+    tenths = np.random.default_rng(0).multinomial(10, [0.25] * 4, size=(3, len(labels)))  # many ties
+    p = (tenths / 10 if coarse else softmax(12 * logits)).astype(dtype)
+    expected = p.astype(np.float64).mean(axis=0).argmax(axis=1) == labels
+    report = audit(Outputs.from_probabilities(p, labels, member), attacks=["gap"])
+    np.testing.assert_array_equal(report.attacks["gap"].scores, expected)
+    assert report.accuracy == (expected[member].mean(), expected[~member].mean())
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
@@ -213,7 +252,8 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path):
     refused(tmp_path / "pipe", "found no regular file")
     for content, message in {
         b"": "found an empty file",
-        b"logits,labels\n1,2\n": "found no readable .npz archive",
+        b"logits,labels\n1,2\n": "found no .npz archive, but a file of another kind; save it with",
+        pickle.dumps(files()): "found no .npz archive, but a file of another kind; save it with",
         good.read_bytes()[:-50]: "found no readable .npz archive",
         good.read_bytes()[:10]: "found no readable .npz archive",
         b"PK\x05\x06" + bytes(18): "found no arrays",
@@ -280,6 +320,12 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
         ({"known": 1.0}, "known: found 1.0; expected at least 0 and below 1"),
         ({"known": -0.1}, "known"),
         ({"known": math.nan}, "known: found nan"),
+        ({"known": "0.8"}, "known: found '0.8'; expected at least 0"),
+        ({"known": None}, "known: found None"),
+        ({"seed": 1.5}, "seed: found 1.5; expected a whole number"),
+        ({"seed": "0"}, "seed: found '0'"),
+        ({"attacks": [None]}, "attacks: found None; expected names or objects of class Attack"),
+        ({"attacks": 5}, "attacks: found 5; expected names"),
         ({"split": "sorted"}, "split: found 'sorted'; expected random or file-order"),
         ({"fusion": "median"}, "no fusion 'median'"),
         ({"attacks": ["confidense"]}, "no attack 'confidense'; did you mean confidence"),
@@ -288,6 +334,37 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(AuditError, match=message):
         audit(Outputs(*make(6, 5)), **arguments)
+
+
+def one_more(score, name="mine"):
+    return attacks.Attack(name, learns=False, score=lambda evidence, known, member, seed: score(evidence))
+
+
+def test_an_attack_of_one_s_own_stands_beside_the_named_ones():
+    mine = one_more(lambda evidence: evidence.p[np.arange(len(evidence.labels)), evidence.labels])
+    outputs = Outputs(*make())
+    report = audit(outputs, attacks=[mine, "confidence", mine])
+    assert list(report.attacks) == ["mine", "confidence"]
+    assert aucs(report)["mine"] == aucs(report)["confidence"] == aucs(audit(outputs, attacks=mine))["mine"]
+
+
+def test_two_attacks_of_one_name_and_scores_that_are_none_are_refused():
+    outputs = Outputs(*make(6, 5))
+    with pytest.raises(AuditError, match="two that are named 'gap'"):
+        audit(outputs, attacks=["gap", one_more(lambda evidence: np.zeros(11), "gap")])
+    for scores in (np.zeros(5), np.full(11, np.nan), None, np.array(["high"] * 11)):
+        with pytest.raises(AuditError, match="attack mine: found scores .*expected a number for each of 11"):
+            audit(outputs, attacks=one_more(lambda _, scores=scores: scores))
+
+
+@pytest.mark.parametrize("which", ["logits", "labels", "member"])
+def test_masked_entries_are_refused(which):
+    arrays = dict(zip(("logits", "labels", "member"), make(6, 5), strict=True))
+    hidden = np.zeros(arrays[which].shape, bool)
+    Outputs(**{**arrays, which: np.ma.MaskedArray(arrays[which], hidden)})
+    hidden.flat[3] = True
+    with pytest.raises(AuditError, match=f"{which}: found masked entries"):
+        Outputs(**{**arrays, which: np.ma.MaskedArray(arrays[which], hidden)})
 
 
 # who is known, and on whom attacks are measured
@@ -554,4 +631,20 @@ def test_the_table_fits_in_120_columns_of_plain_text(known):
         audit(Outputs(logits, labels, member), known=known, white_box=True, attacks=[*FAST, *list(attacks.ALL)[5:9]])
     )
     assert text.isascii() and max(map(len, text.splitlines())) <= 120
-    assert "accuracy: 100.00 % on members" in text
+    assert "accuracy: 100.00 [99.88, 100.00] % on members" in text
+
+
+def test_the_widest_figures_fit_in_120_columns():
+    outputs = Outputs(np.eye(2)[np.arange(200_000) % 2] * 9, np.zeros(200_000), 1 - np.arange(200_000) % 2)
+    text = str(audit(outputs, known=0, attacks=["gap", *[one_more(lambda e: e.p[:, 0], "modified-entropy-per-class")]]))
+    assert text.count("100.00 [100.00, 100.00]") > 5 and max(map(len, text.splitlines())) <= 120
+
+
+def test_the_table_has_intervals_for_every_accuracy():
+    report = audit(Outputs(*make(300, 200)), attacks=["confidence"])
+    figures = report.attacks["confidence"].everyone
+    for estimate in (figures.balanced_accuracy, figures.accuracy):
+        value, low, high = (f"{100 * figure:.2f}" for figure in estimate[:3])
+        assert f"{value} [{low}, {high}]" in str(report)
+    inside = metrics.proportion(round(300 * report.accuracy[0]), 300)
+    assert "accuracy: {:.2f} [{:.2f}, {:.2f}] % on members".format(*(100 * end for end in inside)) in str(report)

@@ -72,6 +72,16 @@ def test_help_lists_every_attack_with_a_line_each(capsys):
         assert any(line.split() == [name, *what.split()] for line in lines)
 
 
+def test_help_tells_the_json_s_layout_and_whom_attacks_are_evaluated_on(file, tmp_path, capsys):
+    assert run(file, *QUICK, "--json", tmp_path / "out.json") == 0
+    report = json.loads((tmp_path / "out.json").read_text())
+    capsys.readouterr()
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f'"{key}"' in text for key in (*report, *report["samples"], *report["attacks"]["gap"]))
+    assert "neural-released too, also on the classes that the paper's script skips" in text
+
+
 def test_the_names_kept_for_help_are_those_of_the_package():
     assert tuple(cli.ATTACKS) == tuple(ALL)
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mialab import data, models, training
+from mialab import data, models, seeds, training
 from mialab.experiments import configuration, names, target, targets
 from mialab.store import Store
 
@@ -36,6 +36,44 @@ def test_a_target_is_trained_once(small, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "fit", None)
     again = target("textures", store=Store(tmp_path))
     np.testing.assert_array_equal(first.outputs(3).logits, again.outputs(3).logits)
+
+
+def test_an_interrupted_target_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(targets.BY_PRESET["smoke"], "textures", small)
+    whole = target("textures", store=Store(tmp_path / "whole"))
+    keep = targets.Recorder.after_epoch
+
+    def interrupted(recorder, run):
+        keep(recorder, run)
+        if run.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(targets.Recorder, "after_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        target("textures", store=Store(tmp_path / "cut"))
+    monkeypatch.setattr(targets.Recorder, "after_epoch", keep)
+    resumed = target("textures", store=Store(tmp_path / "cut"))
+    assert resumed.history == whole.history
+    for epoch in small.epochs:
+        np.testing.assert_array_equal(resumed.outputs(epoch).logits, whole.outputs(epoch).logits)
+    assert not list((tmp_path / "cut" / "checkpoints").iterdir())
+
+
+def test_only_members_are_trained_on_and_images_are_scaled(small, monkeypatch):
+    seen = {}
+
+    def spy(build, data, recipe, **options):
+        seen.update(x=data[0], y=data[1], scale=build.keywords["scale"])
+        return fit(build, data, recipe, **options)
+
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", spy)
+    cell = targets.train(small)
+    dataset = data.load("textures", samples=small.samples, seed=seeds.derive(small.seed, "data"))
+    assert torch.equal(seen["x"], dataset.x[:60])
+    assert torch.equal(seen["y"], dataset.y[:60])
+    assert seen["scale"] == (dataset.mean, dataset.std)
+    assert cell.arrays["member"].sum() == 60
 
 
 def test_repetitions_differ_in_data_and_weights(small):

@@ -62,6 +62,43 @@ def test_logit_fusion_is_the_softmax_of_the_mean_logit():
     np.testing.assert_allclose(np.exp(fusion.fuse(logits, "logit")), softmax(logits.mean(axis=0), axis=-1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_confidences_are_numpy_s_plain_mean_to_the_last_bit(dtype):
+    logits = some_logits(7, 400, 10, scale=6).astype(dtype)
+    wide = logits.astype(np.float64)
+    p = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    np.testing.assert_array_equal(fusion.predict(logits), np.mean(p, axis=0))
+    saved = p.astype(dtype)
+    np.testing.assert_array_equal(
+        fusion.predict(np.log(p), probabilities=saved), np.mean(saved, axis=0, dtype=np.float64)
+    )
+    np.testing.assert_array_equal(fusion.predict(logits, "logit"), fusion.softmax(np.mean(wide, axis=0)))
+
+
+@pytest.mark.parametrize("models", range(2, 11))
+def test_equal_sums_of_logits_stay_equal(models):
+    logits = np.random.default_rng(models).integers(-8, 9, size=(models, 500, 3))
+    total = logits.sum(axis=0)
+    tied = total == total.max(axis=1, keepdims=True)
+    for fused in (fusion.fuse(logits, "logit"), fusion.predict(logits, "logit")):
+        np.testing.assert_array_equal(fused == fused.max(axis=1, keepdims=True), tied)
+
+
+def test_saved_probabilities_are_averaged_as_they_are_whatever_they_sum_to():
+    saved = np.array([[[0.999, 0.0, 0.0]], [[0.0, 1.0, 0.003]]])
+    least = np.log(np.maximum(saved, np.finfo(float).smallest_subnormal))
+    p = fusion.predict(least, probabilities=saved)
+    np.testing.assert_array_equal(p, [[0.4995, 0.5, 0.0015]])
+    np.testing.assert_allclose(fusion.fuse(least, probabilities=saved), np.log(p / p.sum()), rtol=1e-12)
+
+
+def test_a_saved_confidence_of_one_keeps_the_others_distance_in_its_logarithm():
+    saved = np.array([[[1.0, 1e-12, 0.0]], [[1.0, 3e-12, 0.0]]], dtype=np.float32)
+    log_p = fusion.fuse(np.log(np.maximum(saved, 1e-45)), probabilities=saved)
+    np.testing.assert_allclose(log_p[0], [-2e-12, np.log(2e-12), np.log(2.0**-149)], rtol=1e-6)
+
+
 @pytest.mark.parametrize("how", fusion.RULES)
 def test_identical_models_fuse_to_one_of_them(how):
     one = some_logits(40, 10)
@@ -87,6 +124,8 @@ def test_softmaxes_stand_side_by_side_model_by_model():
     row = fusion.side_by_side(logits)
     assert row.shape == (20, 12) and row.dtype == np.float32
     np.testing.assert_allclose(row[:, 4:8], softmax(logits[1], axis=-1), rtol=1e-5)
+    saved = softmax(logits, axis=-1).astype(np.float16)
+    np.testing.assert_array_equal(fusion.side_by_side(logits, probabilities=saved)[:, 8:], saved[2])
 
 
 @pytest.mark.parametrize("how", fusion.RULES)
@@ -100,5 +139,6 @@ def test_fusing_never_holds_all_models_in_float64(how):
 
 
 def test_an_unknown_rule_is_refused_and_the_rules_are_named():
-    with pytest.raises(ValueError, match="confidence, logit"):
-        fusion.fuse(some_logits(2, 3, 4), "median")
+    for function in (fusion.fuse, fusion.predict):
+        with pytest.raises(ValueError, match="confidence, logit"):
+            function(some_logits(2, 3, 4), "median")

@@ -100,6 +100,31 @@ def test_the_tpr_interval_allows_for_the_threshold_s_own_error():
     assert coverage(lambda s, m: metrics.tpr_at_fpr(s, m, 0.01), norm.sf(norm.isf(0.01) - 2), 2, 5000, 1000) > 0.93
 
 
+@pytest.mark.parametrize("saturated", [False, True])
+@pytest.mark.parametrize(("tied", "members", "nonmembers", "fpr"), [(0.098, 500, 500, 0.1), (0.0095, 2000, 1000, 0.01)])
+def test_the_tpr_interval_covers_the_truth_where_many_tie_just_below_the_fpr(tied, members, nonmembers, fpr, saturated):
+    """Of the members 0.4 tie at the top, of the others `tied`; below they tie too, or (saturated) spread evenly."""
+    rng = np.random.default_rng(7)
+    member = np.arange(members + nonmembers) < members
+    truth = 0.4 + saturated * 0.6 * (fpr - tied) / (1 - tied)
+    covered, widths = [], []
+    for _ in range(500):
+        below = rng.random(len(member)) if saturated else np.zeros(len(member))
+        scores = np.where(rng.random(len(member)) < np.where(member, 0.4, tied), 1.0, below)
+        estimate = metrics.tpr_at_fpr(scores, member, fpr)
+        covered.append(estimate.low <= truth <= estimate.high)
+        widths.append(estimate.high - estimate.low)
+    assert np.mean(covered) > 0.93 and np.mean(widths) < 0.47  # the block of 0.4, and little more, is in doubt
+
+
+@pytest.mark.parametrize(("shift", "fpr"), [(1, 0.1), (2, 0.01)])
+def test_the_tpr_interval_is_not_much_wider_than_it_must_be(shift, fpr):
+    rng = np.random.default_rng(0)
+    estimates = [metrics.tpr_at_fpr(*gaussians(rng, shift, 2000, 2000), fpr) for _ in range(300)]
+    exact = 2 * 1.96 * np.std([e.value for e in estimates])
+    assert exact < np.mean([e.high - e.low for e in estimates]) < 1.4 * exact
+
+
 def test_balanced_accuracy_s_interval_covers_the_truth():
     covered = coverage(lambda s, m: metrics.balanced_accuracy(s, m, 0.5), norm.cdf(0.5), 1, 100, 40)
     assert 0.93 < covered < 0.995
@@ -146,6 +171,14 @@ def test_the_best_threshold_beats_every_other():
     best = metrics.balanced_accuracy(scores, member, metrics.best_threshold(scores, member)).value
     others = [metrics.balanced_accuracy(scores, member, threshold).value for threshold in scores]
     assert best == pytest.approx(max(others), abs=1e-12)
+
+
+def test_of_equally_good_thresholds_the_highest_is_taken():
+    scores = np.repeat([3.0, 2.0, 1.0, 2.0, 1.0], [1, 3, 6, 3, 7])  # at 3 and at 2: 1 - 0 = 4 - 3 tenths
+    assert metrics.best_threshold(scores, np.arange(20) < 10) == 3.0
+    for n in range(2, 60):  # the best member alone, or with as many more of either side: 1 / n = (k + 1) / n - k / n
+        levels = np.arange(n, 0, -1.0)
+        assert metrics.best_threshold(np.append(levels, levels - 1), np.arange(2 * n) < n) == n
 
 
 def test_a_score_equal_to_the_threshold_is_called_member():

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torchvision.models.resnet import BasicBlock
 
 from mialab import models
-from mialab.models.layers import Normalise
+from mialab.models.layers import Normalise, Residual
 
 CIFAR, MNIST, IMAGENET = (3, 32, 32), (1, 28, 28), (3, 224, 224)
 # One small member of each family, with the smallest images that are quick to run.
@@ -346,3 +347,15 @@ def test_unknown_names_are_refused_with_a_remedy(name, match):
 def test_integer_batches_other_than_uint8_are_refused():
     with pytest.raises(TypeError, match="uint8 images or floating-point"):
         models.build("tabular", (4,), 2)(torch.zeros(1, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnext29_2x4d"])
+def test_a_residual_block_ends_in_a_relu(name):
+    model = models.build(name, (3, 32, 32), 10).eval()
+    lows = []
+    for part in model.modules():
+        if isinstance(part, Residual | BasicBlock):
+            part.register_forward_hook(lambda part, given, made: lows.append(made.min().item()))
+    with torch.no_grad():
+        model(torch.randn(2, 3, 32, 32))
+    assert len(lows) >= 8 and min(lows) == 0

@@ -48,10 +48,14 @@ def test_the_marked_point_lies_on_the_roc_curve(ax):
     assert (x, y) in set(zip(curve.fpr, curve.tpr, strict=True))
 
 
-def test_histograms_hold_every_sample(ax):
+def test_histograms_show_each_side_under_its_name_and_hold_every_sample(ax):
     rng = np.random.default_rng(0)
     scores, member = rng.normal(size=200), rng.random(200) < 0.5
     plots.histograms(ax, scores, member, threshold=0.0)
+    assert ax.get_legend_handles_labels()[1] == ["members", "non-members"]
+    for container, side in zip(ax.containers, (member, ~member), strict=True):
+        heights, _ = np.histogram(scores[side], np.linspace(scores.min(), scores.max() + 1e-9, 41), density=True)
+        assert [bar.get_height() for bar in container] == pytest.approx(heights)
     widths = np.diff(np.linspace(scores.min(), scores.max() + 1e-9, 41))
     for container in ax.containers:
         area = sum(bar.get_height() * width for bar, width in zip(container, widths, strict=True))

@@ -1,5 +1,6 @@
 import json
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -36,8 +37,9 @@ def test_a_cell_is_computed_once_and_read_back_equal(tmp_path):
     assert calls == [1.5]
     assert second.info["value"] == first.info["value"] == 1.5
     np.testing.assert_array_equal(second.arrays["x"], first.arrays["x"])
-    assert second.info["config"] == {"is": "Config"}
-    assert {"mialab", "torch", "numpy", "python"} <= set(second.info["versions"])
+    assert second.info == first.info
+    assert second.info["config"] == {"is": "Config", "seed": 0, "name": "a", "inner": {"is": "Inner", "width": 1}}
+    assert {"mialab", "torch", "numpy", "python", "device"} <= set(second.info["made_with"])
 
 
 def test_another_setting_kind_or_version_is_another_cell(tmp_path):
@@ -50,6 +52,37 @@ def test_another_setting_kind_or_version_is_another_cell(tmp_path):
         store.folder("kind", Config(), version=2),
     ]
     assert len({base, *others}) == 5
+
+
+def test_settings_reach_into_tuples_of_dataclasses():
+    @dataclass(frozen=True)
+    class Outer:
+        parts: tuple = ()
+
+    assert settings(Outer((Inner(2), Inner()))) == {
+        "is": "Outer",
+        "parts": [{"is": "Inner", "width": 2}, {"is": "Inner"}],
+    }
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    calls, store = [], Store(tmp_path)
+    store.cell("kind", Config(), compute(calls))
+    path = store.folder("kind", Config()) / "cell.json"
+    path.write_text(path.read_text().replace("1.5", "1.6"))
+    with pytest.warns(UserWarning, match="checksum"):
+        assert store.cell("kind", Config(), compute(calls)).info["value"] == 1.5
+
+
+def test_several_processes_may_find_the_same_damage(tmp_path):
+    store = Store(tmp_path)
+    for _ in range(20):
+        store.cell("kind", Config(), compute([]))
+        (store.folder("kind", Config()) / "cell.json").write_text("damaged")
+        with ThreadPoolExecutor(6) as pool, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cells = list(pool.map(lambda k: Store(tmp_path).cell("kind", Config(), compute([])), range(6)))
+        assert all(cell.info["value"] == 1.5 for cell in cells)
 
 
 def test_a_new_field_with_a_default_keeps_old_cells():

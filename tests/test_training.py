@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from training_cases import SMALL, batches_of, dropout_mlp, mlp, points, same
 
+from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training import Recipe, fit, fit_many, logits
 from mialab.training.augment import augment
-from mialab.training.progress import bar
+from mialab.training.recipe import optimizer_for
 
 # Recipe
 
@@ -42,6 +43,20 @@ def test_an_impossible_recipe_is_refused_by_name(settings, named):
 
 def test_a_recipe_read_from_json_equals_the_one_written():
     assert Recipe(2, milestones=[1], augment=["flip"]) == Recipe(2, milestones=(1,), augment=("flip",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (torch.optim.SGD, {"lr": 0.3, "momentum": 0.7, "nesterov": True, "weight_decay": 0.2}),
+        (torch.optim.SGD, {"momentum": 0.7, "nesterov": False}),
+        (torch.optim.Adam, {"lr": 0.3, "betas": (0.5, 0.6), "weight_decay": 0.2}),
+    ],
+)
+def test_every_setting_of_a_recipe_reaches_its_optimizer(kind, settings):
+    optimizer = optimizer_for(mlp().parameters(), Recipe(1, optimizer=kind.__name__.lower(), **settings))
+    assert type(optimizer) is kind
+    assert settings.items() <= optimizer.param_groups[0].items()
 
 
 # The loop
@@ -141,6 +156,7 @@ def test_a_loss_that_is_not_finite_is_said():
         ((torch.zeros(3, 6), torch.zeros(2, dtype=torch.int64)), "3 rows and y 2"),
         ((torch.zeros(0, 6), torch.zeros(0, dtype=torch.int64)), "at least 1"),
         ((torch.zeros(3, 6), torch.zeros(3)), "int64"),
+        ((torch.zeros(3, 6), torch.tensor([0, -100, 1])), "at least 0, not -100"),
     ],
 )
 def test_data_that_do_not_fit_together_are_refused(data, cause):
@@ -255,4 +271,5 @@ def test_a_terminal_gets_a_bar_unless_it_is_not_wanted(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert list(bar(range(3), show=True, unit="epoch")) == [0, 1, 2]
     assert "0/3" in capsys.readouterr().err
-    assert bar(range(3), show=False, unit="epoch") == range(3)
+    assert list(bar(range(3), show=False, unit="epoch")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""

@@ -1,6 +1,7 @@
 """Each hook of a defense does what the loop promises, shown on defenses small enough to check by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from training_cases import SMALL, distance, double, dropout_mlp, mlp, points, same
 
-from mialab.seeds import derive, forked
+from mialab import models
+from mialab.seeds import derive, forked, generator
 from mialab.training import Recipe, fit, logits
 
 
@@ -109,6 +111,20 @@ def test_mixed_labels_train_on_the_cross_entropy_of_the_mixture():
     assert history[-1]["accuracy"] > 0.6
 
 
+def test_images_that_a_hook_has_normalised_itself_train_like_raw_ones():
+    class Normalised:
+        def batch(self, run, x, y):
+            kinds.add(x.dtype)
+            return run.model.scale(x), y
+
+    kinds = set()
+    x = torch.randint(256, (40, 3, 8, 8), generator=generator(0, "x"), dtype=torch.uint8)
+    scale = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    data, make = (x, torch.arange(40) % 3), partial(models.build, "small_cnn", (3, 8, 8), 3, scale=scale)
+    assert same(fit(make, data, SMALL), fit(make, data, SMALL, defenses=[Normalised()]))
+    assert kinds == {torch.uint8}
+
+
 class Sampled:
     """Poisson sampling: each sample joins a batch by its own coin, so that batches may be empty."""
 
@@ -182,6 +198,33 @@ def test_a_wrapped_optimizer_takes_the_steps():
     moved = fit(mlp, points(), recipe, defenses=[Signs()]).model
     steps = [(a - b).abs() for a, b in zip(moved.parameters(), start.parameters(), strict=True)]
     assert all(torch.allclose(step, torch.tensor(0.5)) for step in steps)
+
+
+class PerSample:
+    """Opacus's optimizer without noise, and with a clip that no gradient reaches."""
+
+    def prepare(self, run):
+        run.model = pytest.importorskip("opacus").GradSampleModule(run.model)
+
+    def wrap(self, run, optimizer):
+        kind = pytest.importorskip("opacus.optimizers").DPOptimizer
+        return kind(optimizer, noise_multiplier=0.0, max_grad_norm=1e6, expected_batch_size=run.recipe.batch)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")  # the first layer's input needs no gradient
+def test_per_sample_gradients_without_noise_train_like_the_plain_optimizer():
+    data, recipe = points(48, dtype=torch.float64), replace(SMALL, optimizer="sgd")
+    assert distance(fit(double(mlp), data, recipe), fit(double(mlp), data, recipe, defenses=[PerSample()])) < 1e-6
+
+
+def test_a_penalty_beside_an_optimizer_that_would_overwrite_its_gradient_is_refused():
+    class Quadratic:
+        def penalty(self, run, x, y, outputs):
+            return sum((p**2).sum() for p in run.model.parameters())
+
+    for defenses in ([Quadratic(), PerSample()], [PerSample(), Quadratic()]):
+        with pytest.raises(ValueError, match="penalty.*DPOptimizer"):
+            fit(mlp, points(), SMALL, defenses=defenses)
 
 
 def test_a_defense_sets_learning_rates_that_milestones_still_lower():

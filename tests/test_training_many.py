@@ -59,6 +59,37 @@ class FunctionalDropout(nn.Linear):
         return F.dropout(super().forward(x), training=self.training)
 
 
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.inner, self.scale = mlp(), scale
+
+    def forward(self, x):
+        return self.inner(x) * (self.scale[0] if isinstance(self.scale, list) else self.scale)
+
+
+class Counting(nn.Linear):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) / self.calls
+
+
+def test_members_with_the_same_plain_attributes_can_be_stacked():
+    fit_many(lambda: Scaled(0.5), points(), SMALL, seeds=[0, 1], joint=True)
+
+
+def test_members_that_drew_a_plain_attribute_keep_their_own():
+    def build():
+        return Scaled(torch.rand(()).item())
+
+    for seed, member in enumerate(fit_many(build, points(), SMALL, seeds=[0, 1])):
+        alone = fit(build, points(), SMALL, seed=seed)
+        assert member.model.scale == alone.model.scale
+        assert same(member, alone)
+
+
 @pytest.mark.parametrize(
     ("build", "settings", "cause"),
     [
@@ -69,6 +100,11 @@ class FunctionalDropout(nn.Linear):
         (dropout_mlp, {}, "random"),
         (lambda: FunctionalDropout(6, 3), {}, "random"),
         (lambda: nn.Sequential(nn.BatchNorm1d(6), mlp()), {}, "BatchNorm1d"),
+        (lambda: nn.Sequential(mlp(), nn.LeakyReLU(torch.rand(()).item())), {}, "neither a parameter nor a buffer"),
+        (lambda: Scaled(torch.rand(()).item()), {}, "neither a parameter nor a buffer"),
+        (lambda: Scaled(torch.rand(())), {}, "neither a parameter nor a buffer"),
+        (lambda: Scaled([torch.rand(())]), {}, "neither a parameter nor a buffer"),
+        (lambda: Counting(6, 3), {}, "change it as they run"),
     ],
 )
 def test_what_cannot_be_trained_jointly_trains_one_by_one_unless_asked_for(build, settings, cause):

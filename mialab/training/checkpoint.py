@@ -1,6 +1,5 @@
 """A training run on disk: written after each epoch, refused if it is another run's, set aside if it is damaged."""
 
-import dataclasses
 import hashlib
 import io
 import os
@@ -12,33 +11,39 @@ from typing import Any
 import torch
 from torch import nn
 
-FORMAT = "mialab training checkpoint 1"
+from mialab.training.identity import describe, describe_model
+
+# A file is this line, the SHA-256 of the rest as another, and the rest: torch's format, which has no check of its own.
+HEADER = b"mialab training checkpoint 1\n"
+START = len(HEADER) + 65
 
 
 class Checkpoint:
     """Saves and restores a run with its model, optimizer and defenses.
 
-    No state of a random generator is kept: each epoch derives its own from the seed and its number.
+    No state of a random generator is kept: each epoch derives its own from the seed and its number. What tells the run
+    from others is taken here, so before any hook is called: defenses and sources must be as they were when it began.
     """
 
     def __init__(self, path: str | os.PathLike, run: Any, model: nn.Module, data: Any, defenses: Sequence[Any]):
         self.path = Path(path)
         if self.path.is_dir():
             raise IsADirectoryError(f"checkpoint {self.path} is a directory: give the path of a file")
+        if hasattr(data, "set_epoch"):
+            data.set_epoch(1)  # sources are compared as they are at their start, wherever an earlier run left them
         self.run, self.model, self.defenses = run, model, defenses
         self.identity = {
             "recipe": repr(run.recipe),
             "seed": str(run.seed),
-            "data": _describe_data(data),
-            "model": _describe_model(model),
-            "defenses": "; ".join(map(_describe_defense, defenses)),
+            "data": describe(data),
+            "model": describe_model(model),
+            "defenses": "; ".join(map(describe, defenses)),
         }
 
     def save(self) -> None:
         """Write the run's state after an epoch; the file is always a whole one, the old or the new."""
         run = self.run
         state = {
-            "format": FORMAT,
             "identity": self.identity,
             "run": {"epoch": run.epoch, "step": run.step, "stop": bool(run.stop), "history": run.history},
             "model": self.model.state_dict(),
@@ -46,10 +51,14 @@ class Checkpoint:
             "defenses": [d.state_dict() if hasattr(d, "state_dict") else None for d in self.defenses],
         }
         self._check(state)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.part-{os.getpid()}")
         try:
-            torch.save(state, part)
+            with part.open("wb") as file:
+                file.writelines([HEADER, digest, b"\n", buffer.getbuffer()])
             os.replace(part, self.path)
         finally:
             part.unlink(missing_ok=True)
@@ -84,20 +93,23 @@ class Checkpoint:
     def _read(self) -> dict[str, Any] | None:
         if not self.path.exists():
             return None
-        content = io.BytesIO(self.path.read_bytes())
+        content = memoryview(self.path.read_bytes())
+        if content[: len(HEADER)] != HEADER[: len(content)]:
+            raise ValueError(f"{self.path} is not a training checkpoint: give another path")
         try:
-            state = torch.load(content, map_location=self.run.device, weights_only=True)
-        except Exception as error:  # a damaged file can raise nearly anything
+            if hashlib.sha256(content[START:]).hexdigest().encode() + b"\n" != content[len(HEADER) : START]:
+                raise ValueError("its checksum is wrong")
+            state = torch.load(io.BytesIO(content[START:]), map_location=self.run.device, weights_only=True)
+        except Exception as error:  # what another version of torch wrote can raise nearly anything
             self._set_aside(error)
             return None
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"{self.path} is not a training checkpoint: give another path")
         theirs = state["identity"]
         differing = [name for name, value in self.identity.items() if theirs.get(name) != value]
         if differing:
             raise ValueError(
                 f"checkpoint {self.path} belongs to another run (differs in {', '.join(differing)}): "
-                "give another path, or delete the file to start again"
+                "give another path, or delete the file to start again. Of defenses and sources that change as they "
+                "train, make new ones"
             )
         return state
 
@@ -120,30 +132,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None))
-
-
-def _describe_model(model: nn.Module) -> str:
-    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in model.state_dict().items()]
-    return f"{type(model).__name__} {_digest(repr(shapes).encode())}"
-
-
-def _describe_data(data: Any) -> str:
-    if isinstance(data, tuple) and isinstance(data[0], torch.Tensor):
-        return ", ".join(f"{part.dtype} {list(part.shape)} {_digest(_bytes(part))}" for part in data)
-    return f"{type(data).__name__} of {len(data) if hasattr(data, '__len__') else 'unknown'} batches"
-
-
-def _describe_defense(defense: Any) -> str:
-    """Return the class and, of a dataclass, the settings that have a short exact form."""
-    fields = dataclasses.fields(defense) if dataclasses.is_dataclass(defense) else ()
-    settings = {f.name: getattr(defense, f.name) for f in fields if f.init}
-    shown = {k: v for k, v in settings.items() if isinstance(v, int | float | str | tuple | None) and _is_plain(v)}
-    return f"{type(defense).__qualname__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
-
-
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-
-
-def _digest(content: bytes | memoryview) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()

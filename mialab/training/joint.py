@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training.augment import augment
+from mialab.training.identity import plain
 from mialab.training.loop import Data, Fitted, Tally, autocast_for, convolves, default_device, fit, in_memory
-from mialab.training.progress import bar
 from mialab.training.recipe import Recipe, drop_lr, optimizer_for
 
 # Measured (benchmarks/training.py): small dense nets train 1.3 to 3.3 times faster side by side, as there the cost is
@@ -41,13 +42,15 @@ def fit_many(
     device, data = default_device(device), in_memory(data) or data
     rows = _rows(data, len(seeds), indices)
     if joint is not False and seeds:
-        model = _built(build, seeds[0])
-        obstacle = _obstacle(data, rows, seeds, defenses, model) if joint or _pays(model) else "it does not pay"
+        models = [_built(build, seeds[0])]
+        obstacle = _obstacle(data, rows, seeds, defenses, models[0]) if joint or _pays(models[0]) else "it does not pay"
+        if not obstacle:
+            models += [_built(build, seed) for seed in seeds[1:]]
+            _check_fresh(models)
+            obstacle = _unlike(models)
         if joint and obstacle:
             raise ValueError(f"members cannot be trained jointly: {obstacle}; use joint=None")
         if not obstacle:
-            models = [model, *(_built(build, seed) for seed in seeds[1:])]
-            _check_fresh(models)
             return _fit_stacked(models, data, recipe, seeds=seeds, rows=rows, device=device, progress=progress)
     fitted = []
     for k in bar(range(len(seeds)), show=progress, unit="model"):
@@ -92,6 +95,13 @@ def _unstackable(model: nn.Module, x: torch.Tensor) -> str:
         _forward(model)(*stack_module_state([model]), x[None])
     except RuntimeError as error:
         return str(error).partition("\n")[0]
+    return ""
+
+
+def _unlike(models: list[nn.Module]) -> str:
+    # The first has made a trial forward pass, so this also finds attributes that change in the pass.
+    if len({(repr(model), plain(model)) for model in models}) > 1:
+        return "their modules differ in what is neither a parameter nor a buffer, or change it as they run"
     return ""
 
 

@@ -14,6 +14,15 @@ A defense is an object with any of these methods; several are called in the orde
     state_dict(), load_state_dict(s)   what a checkpoint keeps; loaded after prepare and wrap
 
 `outputs` is whatever the model returns in training: logits [batch, classes], or a tuple that starts with them.
+
+`batch` gets uint8 images as they are. Mialab's models normalise only those and pass floats as they are, so a hook that
+mixes images (Mixup) must first normalise them with the model's own part: x = run.model.scale(x).
+
+An optimizer that takes each sample's own gradient (Opacus's DPOptimizer) overwrites the gradient that a term in the
+weights adds to the loss, so `penalty` beside it is refused; a term in each sample's outputs belongs in `loss` there.
+
+A defense may have `identity`, an attribute or method without arguments: the settings by which a checkpoint knows it.
+Without one, its attributes are taken as they are before the first hook is called (see `identity.describe`).
 """
 
 import warnings
@@ -28,10 +37,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training.augment import augment
 from mialab.training.checkpoint import Checkpoint
-from mialab.training.progress import bar
 from mialab.training.recipe import Recipe, drop_lr, optimizer_for
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -96,8 +105,10 @@ def fit(
     bit on one CPU; the global random state stays as it was.
 
     checkpoint: a file written after every epoch; if it exists, training goes on from there, bit for bit on CPU, as
-    all random choices of an epoch depend on the seed and the epoch alone. Another run's checkpoint is refused with a
-    ValueError, a damaged one is set aside. progress: a bar over epochs in a terminal or live notebook, else nothing.
+    all random choices of an epoch depend on the seed and the epoch alone. A damaged one is set aside. One of another
+    run is refused with a ValueError: with another recipe, seed, data, or parts and settings of the model, the defenses
+    or the source. Their code is not compared, nor files that a source reads, unless its `identity` tells them apart.
+    progress: a bar over epochs in a terminal or live notebook, else nothing.
     """
     device = default_device(device)
     data = in_memory(data) or data
@@ -109,8 +120,8 @@ def fit(
     run = Run(_place(model, device), recipe, device, seed)
     if in_memory(data):
         run.x, run.y = _laid_out(data[0].to(device), convolves(model)), data[1].to(device)
-    _prepare(run, hooks)
     kept = Checkpoint(checkpoint, run, model, data, defenses) if checkpoint else None
+    _prepare(run, hooks)
     if kept:
         kept.restore()
     _train(run, model, data, hooks, kept, progress)
@@ -125,6 +136,12 @@ def _prepare(run: Run, hooks: SimpleNamespace) -> None:
         run.optimizer = optimizer_for(run.model.parameters(), run.recipe)
         for wrap in hooks.wrap:
             run.optimizer = wrap(run, run.optimizer)
+            # Asked of the class, as Opacus's property raises before the first step.
+            if hooks.penalty and hasattr(type(run.optimizer), "grad_samples"):
+                raise ValueError(
+                    f"a `penalty` has no sure effect beside {type(run.optimizer).__name__}, which takes each sample's "
+                    "own gradient: drop the penalty, or let a defense's `loss` add a term in each sample's outputs"
+                )
 
 
 def _train(
@@ -269,6 +286,8 @@ def in_memory(data: Data) -> tuple[torch.Tensor, torch.Tensor] | None:
         raise ValueError(f"data: x has {len(x)} rows and y {len(y)}; both need the same number, at least 1")
     if y.ndim != 1 or y.dtype != torch.int64:
         raise ValueError(f"data: y must be int64 labels [n], not {y.dtype} {list(y.shape)}")
+    if y.min() < 0:  # cross-entropy would pass over -100 in silence
+        raise ValueError(f"data: labels must be at least 0, not {y.min()}: drop those samples")
     return x, y
 
 
