@@ -11,6 +11,7 @@ export OMP_NUM_THREADS ?= 1
 STATE   = $(CURDIR)/_build/state/$(shell $(PYTHON) book/_tools/fingerprint.py)
 SHARED  = MIALAB_STATE=$(STATE) MIALAB_STORE=$(STATE)/store
 
+.NOTPARALLEL:
 .PHONY: setup book test serve lab notebooks lint lock clean
 
 setup: $(READY)
@@ -20,9 +21,10 @@ $(READY): constraints.txt pyproject.toml
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dp,book,dev]'
 	touch $@
 
+# A failed build is forgotten: Sphinx would not repeat the warnings of pages that it has read.
 book: setup notebooks
 	@mkdir -p $(STATE) && find $(dir $(STATE)) -mindepth 1 -maxdepth 1 ! -name $(notdir $(STATE)) -exec rm -rf {} +
-	$(SHARED) $(VENV)/bin/jupyter-book build . -W -n --keep-going
+	$(SHARED) $(VENV)/bin/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 
 test: lint book
 	$(SHARED) $(PY) -m pytest --numprocesses 2 $(PYTEST)
@@ -33,7 +35,7 @@ serve: book
 
 lab: setup
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[lab]'
-	$(SHARED) $(VENV)/bin/jupyter lab book
+	$(VENV)/bin/jupyter lab book
 
 notebooks: setup
 	$(PY) book/_tools/export.py

@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from mialab import __version__
+
+TRIES = 3  # reads of a cell; more than two only if another process damages it meanwhile
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,19 @@ class Store:
     def cell(self, kind: str, config, compute: Callable[[], Cell], *, version: int = 1) -> Cell:
         """The cell of this configuration: read if it is here and whole, computed and kept if not.
 
-        `version` belongs to the kind of cell and is raised by hand when the numbers it gives change.
+        `version` belongs to the kind of cell and is raised by hand when the numbers it gives change, so also when a
+        default of its configuration does: fields at their default are no part of the cell's name.
         """
         folder = self.folder(kind, config, version=version)
-        found = self._read(folder)
-        if found is not None:
-            return found
-        start = time.perf_counter()
-        cell = compute()
-        provenance = {"kind": kind, "version": version, "config": settings(config), "versions": versions()}
-        self._write(folder, Cell({**provenance, "seconds": time.perf_counter() - start, **cell.info}, cell.arrays))
-        return cell
+        for _ in range(TRIES):
+            if (found := self._read(folder)) is not None:
+                return found
+            start = time.perf_counter()
+            cell = compute()
+            provenance = {"kind": kind, "version": version, "config": settings(config, whole=True)}
+            provenance |= {"made_with": surroundings(), "seconds": time.perf_counter() - start}
+            self._write(folder, Cell({**provenance, **cell.info}, cell.arrays))
+        raise OSError(f"{folder} was written but does not read back whole; check the disk, or set MIALAB_STORE")
 
     def folder(self, kind: str, config, *, version: int = 1) -> Path:
         """Where the cell of this configuration lies, whether or not it exists yet."""
@@ -65,12 +69,15 @@ class Store:
         try:
             info = json.loads((folder / "cell.json").read_text())
             payload = (folder / "arrays.safetensors").read_bytes()
-            if hashlib.sha256(payload).hexdigest() != info.pop("sha256"):
-                raise ValueError("its arrays do not match their checksum")
-            return Cell(info, load_file(folder / "arrays.safetensors"))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            if info.pop("sha256") != _digest(info, payload):
+                raise ValueError("its content does not match its checksum")
+            return Cell(info, load(payload))
+        except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
             aside = folder.with_name(f"damaged-{folder.name}-{time.time_ns()}")
-            folder.rename(aside)
+            try:
+                folder.rename(aside)
+            except FileNotFoundError:  # another process was first
+                return None
             warnings.warn(f"{folder.name} is damaged ({error}); set aside as {aside}, computing it again", stacklevel=3)
             return None
 
@@ -81,9 +88,9 @@ class Store:
         except OSError as error:
             raise OSError(f"cannot write to the store {self.root}: {error.strerror}; set MIALAB_STORE") from error
         try:
-            save_file({k: np.ascontiguousarray(v) for k, v in cell.arrays.items()}, draft / "arrays.safetensors")
-            digest = hashlib.sha256((draft / "arrays.safetensors").read_bytes()).hexdigest()
-            (draft / "cell.json").write_text(json.dumps({**cell.info, "sha256": digest}, indent=1))
+            payload = save({name: np.asarray(array, order="C") for name, array in cell.arrays.items()})
+            (draft / "arrays.safetensors").write_bytes(payload)
+            (draft / "cell.json").write_text(json.dumps({**cell.info, "sha256": _digest(cell.info, payload)}, indent=1))
             draft.rename(folder)
         except OSError:
             if not folder.is_dir():  # a full disk; not another writer that was first with the same cell
@@ -98,21 +105,30 @@ def open_store(root: Path | str | None = None) -> Store:
     return Store(Path(root or os.environ.get("MIALAB_STORE") or cache / "mialab" / "store"))
 
 
-def settings(config) -> dict:
-    """A frozen dataclass as plain JSON: its name and the fields that differ from their default."""
-    changed = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value != field.default:
-            changed[field.name] = settings(value) if dataclasses.is_dataclass(value) else value
-    return {"is": type(config).__name__, **changed}
+def settings(config, *, whole: bool = False) -> dict:
+    """A frozen dataclass as plain JSON: its name, and its fields (only those not at their default unless `whole`)."""
+    fields = {field.name: (getattr(config, field.name), field.default) for field in dataclasses.fields(config)}
+    kept = {name: value for name, (value, default) in fields.items() if whole or value != default}
+    return {"is": type(config).__name__, **{name: _plain(value, whole) for name, value in kept.items()}}
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result depends on; recorded with it, not part of its name."""
+def _plain(value, whole: bool):
+    if dataclasses.is_dataclass(value):
+        return settings(value, whole=whole)
+    return [_plain(each, whole) for each in value] if isinstance(value, tuple | list) else value
+
+
+def surroundings() -> dict[str, str]:
+    """The versions and the device that a result was made with; recorded beside it, not part of its name."""
     return {
         "mialab": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})",
     }
+
+
+def _digest(info: dict, payload: bytes) -> str:
+    """A checksum of a cell's numbers, as they read back, and its arrays."""
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(info)), sort_keys=True).encode() + payload).hexdigest()

@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    orphans = [path for path in sorted((root / "book").glob("*.ipynb")) if path not in wanted]
+    orphans = [path for path in sorted((root / "book").glob("[0-9][0-9]_*.ipynb")) if path not in wanted]
     for path in orphans:
         print(f"{path.relative_to(root)} belongs to no chapter: remove it", file=sys.stderr)
     for path in stale:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from mialab import data, models, seeds, splits, training
@@ -18,7 +18,8 @@ CELL_VERSION = 1
 class Target:
     """A model to attack: data, architecture, recipe, and the epochs after which its outputs are kept.
 
-    `samples` is (members, non-members) of a data set that is drawn afresh; None takes the official split.
+    `samples` is (members, non-members) of a data set that is drawn afresh; None takes the official split, or half and
+    half where there is none.
     The seed decides draw, split and training.
     """
 
@@ -92,13 +93,18 @@ def configuration(name: str, preset: str, *, seed: int = 0) -> Target:
 def target(name: str, *, preset: str = "smoke", seed: int = 0, store: Store | None = None) -> Run:
     """Train the named target (or read it from the store) and return its run.
 
-    Repetitions differ in `seed`: data draw, split, initial weights and the order of batches all change with it.
+    Repetitions differ in `seed`: data draw, split, initial weights and the order of batches all change with it. A
+    training that was interrupted goes on after its last whole epoch.
     """
-    config = configuration(name, preset, seed=seed)
-    return Run(config, (store or open_store()).cell("target", config, partial(train, config), version=CELL_VERSION))
+    config, store = configuration(name, preset, seed=seed), store or open_store()
+    folder = store.folder("target", config, version=CELL_VERSION)
+    checkpoint = store.root / "checkpoints" / f"{folder.name}.pt"
+    cell = store.cell("target", config, partial(train, config, checkpoint), version=CELL_VERSION)
+    checkpoint.unlink(missing_ok=True)
+    return Run(config, cell)
 
 
-def train(config: Target) -> Cell:
+def train(config: Target, checkpoint: Path | None = None) -> Cell:
     """Load, split, fit, and keep the logits of all members and non-members at the named epochs."""
     dataset = data.load(config.data, samples=config.samples, seed=seeds.derive(config.seed, "data"))
     roles = splits.ensemble_paper(dataset, seed=seeds.derive(config.seed, "split"))
@@ -112,9 +118,11 @@ def train(config: Target) -> Cell:
         config.recipe,
         seed=seeds.derive(config.seed, "target", 0),
         defenses=[recorder],
+        checkpoint=checkpoint,
     )
     arrays = {"labels": dataset.y[rows].numpy(), "member": member.numpy()}
-    return Cell({"history": recorder.history}, arrays | {f"logits_{e}": z for e, z in recorder.logits.items()})
+    logits = {f"logits_{epoch}": kept.numpy() for epoch, kept in recorder.logits.items()}
+    return Cell({"history": recorder.history}, arrays | logits)
 
 
 class Recorder:
@@ -122,7 +130,7 @@ class Recorder:
 
     def __init__(self, x: Tensor, labels: Tensor, member: Tensor, epochs: tuple[int, ...]):
         self.x, self.labels, self.member, self.epochs = x, labels, member, epochs
-        self.logits: dict[int, np.ndarray] = {}
+        self.logits: dict[int, Tensor] = {}
         self.history: list[dict] = []
 
     def after_epoch(self, run) -> None:
@@ -130,7 +138,7 @@ class Recorder:
             return
         logits = training.logits(run.model, self.x)
         right = (logits.argmax(1) == self.labels).double()
-        self.logits[run.epoch] = logits.numpy()
+        self.logits[run.epoch] = logits
         self.history.append(
             {
                 "epoch": run.epoch,
@@ -139,3 +147,9 @@ class Recorder:
                 "test_accuracy": right[~self.member].mean().item(),
             }
         )
+
+    def state_dict(self) -> dict:
+        return {"logits": self.logits, "history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.logits, self.history = state["logits"], state["history"]
