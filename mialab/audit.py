@@ -1,12 +1,14 @@
 """The audit: outputs of a model or an ensemble in, a report of what attacks learn from them out."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
 from mialab import fusion, metrics
-from mialab.attacks import ALL, Evidence, NotEnough, get
+from mialab.attacks import ALL, Attack, Evidence, NotEnough, get
 from mialab.metrics import Accuracy, Estimate
 from mialab.outputs import AuditError, Outputs, read
 from mialab.seeds import derive
@@ -30,8 +32,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
-        if not 0 <= self.known < 1:
-            raise AuditError(f"known: found {self.known}; expected at least 0 and below 1, such as 0.8")
+        if not isinstance(self.known, Real) or not 0 <= self.known < 1:
+            raise AuditError(f"known: found {self.known!r}; expected at least 0 and below 1, such as 0.8")
+        if not isinstance(self.seed, Integral):
+            raise AuditError(f"seed: found {self.seed!r}; expected a whole number")
         if self.split not in SPLITS:
             raise AuditError(f"split: found {self.split!r}; expected {' or '.join(SPLITS)}")
 
@@ -112,7 +116,7 @@ class Report:
     def __str__(self) -> str:
         blocks = [_heading(self)]
         if self.attacks:
-            blocks += [_overview(self), _low_fpr(self), _legend(self)]
+            blocks += [_overview(self), _low_fpr(self), _by_correctness(self), _legend(self)]
         if self.skipped:
             blocks.append(["skipped", *(f"  {name}: {reason}" for name, reason in self.skipped.items())])
         return "\n\n".join("\n".join(block) for block in blocks)
@@ -128,8 +132,9 @@ def audit(
     split: str = "random",
     seed: int = 0,
 ) -> Report:
-    """Run attacks (a name, or several; default: all) and measure them on the samples that they did not learn from.
+    """Run attacks and measure them on the samples that they did not learn from.
 
+    attacks: a name or an `Attack` of one's own, or several of them; default: all of `mialab.attacks`.
     fusion: "confidence" (mean of the models' softmaxes) or "logit" (softmax of their mean logit).
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one.
     known: share of each class and side that attacks learn from and thresholds are chosen on. With 0, everything is
@@ -138,16 +143,16 @@ def audit(
     Raises AuditError for a wrong argument.
     """
     settings = Settings(fusion, white_box, known, split, seed)
-    chosen = _chosen([attacks] if isinstance(attacks, str) else ALL if attacks is None else attacks)
+    chosen = _chosen(ALL if attacks is None else [attacks] if isinstance(attacks, str | Attack) else attacks)
     evidence = _evidence(outputs, settings)
-    correct = evidence.log_p.argmax(axis=1) == evidence.labels
+    correct = evidence.p.argmax(axis=1) == evidence.labels
     mask = _known(outputs, settings)
     results, skipped = {}, {}
     for attack in chosen:
         try:
             if attack.learns and not known:
                 raise NotEnough("learns from known samples, and none are known (known is 0)")
-            scores = attack.score(evidence, mask, outputs.member, seed)
+            scores = _scores(attack, evidence, mask, outputs.member, seed)
             results[attack.name] = _result(scores, outputs.member, mask, correct, best=not known)
         except NotEnough as reason:
             skipped[attack.name] = str(reason)
@@ -156,20 +161,38 @@ def audit(
     return Report(settings, outputs.logits.shape, tuple(sides), outputs.member, ~mask, results, skipped, notes)
 
 
-def _chosen(names):
-    try:
-        return [get(name) for name in dict.fromkeys(names)]
-    except ValueError as error:
-        raise AuditError(str(error)) from None
+def _chosen(asked) -> list[Attack]:
+    chosen = {}
+    for one in asked if isinstance(asked, Iterable) else [asked]:
+        if not isinstance(one, str | Attack):
+            raise AuditError(f"attacks: found {one!r}; expected names or objects of class Attack")
+        try:
+            attack = get(one) if isinstance(one, str) else one
+        except ValueError as error:
+            raise AuditError(str(error)) from None
+        if chosen.setdefault(attack.name, attack) is not attack:
+            raise AuditError(f"attacks: found two that are named {attack.name!r}; rename one")
+    return list(chosen.values())
 
 
 def _evidence(outputs, settings):
+    saved = {"probabilities": outputs.probabilities}
     try:
-        log_p = fusion.fuse(outputs.logits, settings.fusion)
+        log_p = fusion.fuse(outputs.logits, settings.fusion, **saved)
     except ValueError as error:
         raise AuditError(f"fusion: {error}") from None
-    features = fusion.side_by_side(outputs.logits) if settings.white_box else np.exp(log_p)
-    return Evidence(log_p, features, outputs.labels)
+    p = fusion.predict(outputs.logits, settings.fusion, **saved)
+    features = fusion.side_by_side(outputs.logits, **saved) if settings.white_box else p
+    return Evidence(p, log_p, features, outputs.labels)
+
+
+def _scores(attack, evidence, known, member, seed) -> np.ndarray:
+    """The attack's scores; AuditError where a stranger's are not one number per sample."""
+    scores = np.asarray(attack.score(evidence, known, member, seed))
+    if scores.shape != member.shape or scores.dtype.kind not in "fiub" or np.isnan(scores).any():
+        found = f"scores of type {scores.dtype} and shape {list(scores.shape)}, or NaN among them"
+        raise AuditError(f"attack {attack.name}: found {found}; expected a number for each of {len(member)} samples")
+    return scores.astype(np.float64)
 
 
 def _known(outputs, settings) -> np.ndarray:
@@ -234,7 +257,7 @@ def _heading(report):
     lines = [
         f"{samples:,} samples: {_sides_text(report.member)}; {classes} classes",
         f"{models} models, fused by {how.fusion}" if models > 1 else "1 model",
-        "accuracy: {:.2f} % on members, {:.2f} % on non-members".format(*(100 * side for side in report.accuracy)),
+        f"accuracy: {_accuracy_text(report)}",
         f"known to the attacker: {f'{part}, {drawn}' if how.known else 'no memberships'}",
         f"evaluated on {'the rest' if how.known else 'everything'}: {_sides_text(report.member[report.evaluated])}",
     ]
@@ -247,34 +270,39 @@ def _sides_text(member):
     return "{:,} members, {:,} non-members".format(*_counts(member))
 
 
+def _accuracy_text(report):
+    counts = _counts(report.member)
+    sides = (metrics.proportion(round(share * n), n) for share, n in zip(report.accuracy, counts, strict=True))
+    return "{} % on members, {} % on non-members".format(*(_text(side, scale=100) for side in sides))
+
+
 def _overview(report):
     best = "" if report.settings.known else "best "
-    head = ("attack", "AUC", f"{best}balanced acc. %", "AUC, correct", "AUC, misclassified")
-    return _table(head, report, _overview_row)
+    return _table(("attack", "AUC", f"{best}balanced acc. %", "acc. %"), report, _overview_row)
 
 
 def _overview_row(result):
-    everyone, correct, misclassified = (
-        _text(figures.auc, decimals=3) for figures in (result.everyone, result.correct, result.misclassified)
-    )
-    return everyone, _text(result.everyone.balanced_accuracy, scale=100), correct, misclassified
+    figures = result.everyone
+    shares = (_text(estimate, scale=100) for estimate in (figures.balanced_accuracy, figures.accuracy))
+    return _text(figures.auc, decimals=3), *shares
 
 
 def _low_fpr(report):
-    head = ("attack", "acc. %", *(f"TPR % at {100 * float(fpr):g} % FPR" for fpr in FPRS))
-    return _table(head, report, _low_fpr_row)
+    head = ("attack", *(f"TPR % at {100 * float(fpr):g} % FPR" for fpr in FPRS))
+    return _table(head, report, lambda result: [_text(tpr, scale=100) for tpr in result.everyone.tpr.values()])
 
 
-def _low_fpr_row(result):
-    accuracy = result.everyone.accuracy
-    plain = TOO_FEW if accuracy is None else f"{100 * accuracy.value:.2f}"
-    return plain, *(_text(tpr, scale=100) for tpr in result.everyone.tpr.values())
+def _by_correctness(report):
+    head = ("attack", "AUC, correct", "AUC, misclassified")
+    return _table(
+        head, report, lambda result: [_text(f.auc, decimals=3) for f in (result.correct, result.misclassified)]
+    )
 
 
 def _text(estimate, *, scale=1, decimals=2):
     if estimate is None:
         return TOO_FEW
-    value, low, high = (f"{scale * figure:.{decimals}f}" for figure in estimate)
+    value, low, high = (f"{scale * figure:.{decimals}f}" for figure in estimate[:3])
     return f"{value} [{low}, {high}]"
 
 

@@ -12,10 +12,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtrik, betaincinv, expit, logit
+from scipy.special import bdtrik, betaincinv, expit, logit, ndtr
 
 TAIL = 0.025  # each side of a 95 % interval
 Z = 1.959963984540054  # the normal quantile at 1 - TAIL
+JOINT_ERRORS = 33  # ways to share an error between members and threshold, from all the one's to all the other's
 FALSE_POSITIVES = 10  # fewest expected false positives for a TPR at a given FPR
 
 
@@ -95,8 +96,9 @@ def best_threshold(scores: np.ndarray, member: np.ndarray) -> float:
 
     Raises ValueError where one side is empty.
     """
-    curve = roc(scores, member)
-    return float(curve.thresholds[1 + np.argmax(curve.tpr[1:] - curve.fpr[1:])])
+    scores, members, nonmembers = _both_sides(scores, member)
+    gain = np.cumsum(members) * nonmembers.sum() - np.cumsum(nonmembers) * members.sum()  # whole numbers: no rounding
+    return float(scores[np.argmax(gain)])
 
 
 def balanced_accuracy(scores: np.ndarray, member: np.ndarray, threshold: float) -> Estimate | None:
@@ -134,20 +136,24 @@ def advantage(scores: np.ndarray, member: np.ndarray, threshold: float) -> Estim
 def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float) -> Estimate | None:
     """The largest TPR on the ROC's steps whose FPR is at most `fpr`; None where `too_few` gives a reason.
 
-    The interval joins, as independent errors, the members' (Clopper-Pearson) and the threshold's: the number of
-    non-members above the true threshold is binomial, and the curve is read at both ends of that binomial.
+    The interval joins two independent errors: the threshold's (the number of non-members above the true one is
+    binomial) and the members' (Clopper-Pearson). Its ends are the outermost that an error of z_1 in the first and z_2
+    in the second reach together, z_1^2 + z_2^2 = 1.96^2: the curve is read z_1 away, and its own error counted there.
     """
     if too_few(member, fpr):
         return None
-    curve = roc(scores, member)
-    members = int(np.sum(member))
-    nonmembers = len(member) - members
-    fewest, most = (bdtrik(tail, nonmembers, fpr) for tail in (TAIL, 1 - TAIL))
-    at = [_step(curve, x) for x in (fpr, max(math.floor(fewest), 0) / nonmembers, math.ceil(most) / nonmembers)]
-    own = proportion(round(at[0] * members), members)
-    low = own.value - math.hypot(own.value - own.low, at[0] - at[1])
-    high = own.value + math.hypot(own.high - own.value, at[2] - at[0])
-    return Estimate(own.value, max(low, 0.0), min(high, 1.0))
+    _, members, nonmembers = _both_sides(scores, member)
+    hits, accused = np.append(0, np.cumsum(members)), np.append(0, np.cumsum(nonmembers))
+    angle = np.linspace(0, np.pi / 2, JOINT_ERRORS)
+    tails = ndtr(-Z * np.sin(angle))
+    fewest, most = (bdtrik(tail, accused[-1], fpr) for tail in (tails, 1 - tails))
+    at, least, greatest = (
+        hits[np.searchsorted(accused, count, side="right") - 1]
+        for count in (fpr * accused[-1] + 1e-9, np.maximum(np.floor(fewest), 0), np.ceil(most))
+    )
+    tails = ndtr(-Z * np.cos(angle))
+    low, high = _clopper_pearson(least, hits[-1], tails)[0].min(), _clopper_pearson(greatest, hits[-1], tails)[1].max()
+    return Estimate(float(at / hits[-1]), float(low), float(high))
 
 
 def too_few(member: np.ndarray, fpr: float) -> str | None:
@@ -165,9 +171,15 @@ def proportion(successes: int, trials: int) -> Estimate | None:
     """A share with its Clopper-Pearson interval; None without trials."""
     if trials == 0:
         return None
-    low = betaincinv(successes, trials - successes + 1, TAIL) if successes > 0 else 0.0
-    high = betaincinv(successes + 1, trials - successes, 1 - TAIL) if successes < trials else 1.0
+    low, high = _clopper_pearson(np.array(successes), trials, TAIL)
     return Estimate(successes / trials, float(low), float(high))
+
+
+def _clopper_pearson(successes: np.ndarray, trials: int, tail) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of a share's interval that leaves `tail` out on either side."""
+    low = betaincinv(np.maximum(successes, 1), trials - successes + 1, tail)
+    high = betaincinv(successes + 1, np.maximum(trials - successes, 1), 1 - tail)
+    return np.where(successes > 0, low, 0.0), np.where(successes < trials, high, 1.0)
 
 
 def _count(scores: np.ndarray, member: np.ndarray) -> _Counts:
@@ -222,8 +234,3 @@ def _weighted_rates(scores, member, threshold: float, weights: tuple[float, floa
         for ends in ((tpr.low, tnr.low), (tpr.high, tnr.high))
     )
     return Estimate(value, max(value - down, 0.0), min(value + up, 1.0))
-
-
-def _step(curve: Roc, fpr: float) -> float:
-    """The largest TPR whose FPR is at most `fpr`, read on the steps, with no line drawn between them."""
-    return float(curve.tpr[np.searchsorted(curve.fpr, fpr + 1e-12, side="right") - 1])

@@ -2,12 +2,14 @@
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-ROW_SUM_TOLERANCE = 5e-3  # softmaxes in float16 or bfloat16, and ones rounded to three decimals, stay within it
+ROUNDING = 5e-4  # how far a probability may be off: rounded to three decimals, or in float16 or bfloat16
+ROW_SUM_TOLERANCE = (5e-3, 5e-2)  # least and most: rows of 10 and of 100 classes, each rounded in the same direction
+ARCHIVE, ARRAY = b"PK", b"\x93NUMPY"  # how .npz and .npy files begin
 SAVING = "save it with np.savez(file, logits=..., labels=..., member=...)"
 
 
@@ -22,12 +24,14 @@ class Outputs:
     logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter.
     labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64.
     member: [samples], 1 or True for a sample that the models were trained on, 0 or False for one they were not.
+    probabilities: what `from_probabilities` was given, to be averaged as it is; else None.
     Raises AuditError where an array is not of that kind.
     """
 
     logits: np.ndarray
     labels: np.ndarray
     member: np.ndarray
+    probabilities: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self):
         self._set(logits=_scores("logits", self.logits))
@@ -52,12 +56,14 @@ class Outputs:
         """
         array = _scores("probabilities", probabilities)
         _check_rows(array)
-        floating = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
-        logits = np.empty(array.shape, np.result_type(floating, np.float32))
-        least = np.finfo(floating).smallest_subnormal
+        array = array if array.dtype.kind == "f" else array.astype(np.float64)
+        logits = np.empty(array.shape, np.result_type(array, np.float32))
+        least = np.finfo(array.dtype).smallest_subnormal
         for one, log in zip(array, logits, strict=True):
             np.log(np.maximum(one, least), out=log, dtype=logits.dtype)
-        return cls(logits, labels, member)
+        outputs = cls(logits, labels, member)
+        outputs._set(probabilities=array)
+        return outputs
 
     @property
     def look_like_probabilities(self) -> bool:
@@ -93,6 +99,9 @@ def _load(path):
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy remarks on odd headers, where one line on the fault is enough
+            if not file.read(len(ARRAY)).startswith((ARCHIVE, ARRAY)):
+                raise AuditError(f"found no .npz archive, but a file of another kind; {SAVING}")
+            file.seek(0)
             return _arrays(np.load(file, allow_pickle=False))
     except (AuditError, MemoryError, OSError):
         raise
@@ -144,6 +153,8 @@ def _memory_bytes():
 
 
 def _numbers(name, value):
+    if np.ma.is_masked(value):
+        raise AuditError(f"{name}: found masked entries; expected a number in each; drop such samples")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -204,7 +215,7 @@ def _check_rows(array):
 
 
 def _wrong_sums(one):
-    return np.abs(_sums(one) - 1) > ROW_SUM_TOLERANCE
+    return np.abs(_sums(one) - 1) > np.clip(ROUNDING * one.shape[-1], *ROW_SUM_TOLERANCE)
 
 
 def _sums(one):

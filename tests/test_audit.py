@@ -119,11 +119,13 @@ def test_probabilities_are_averaged_as_they_were_saved():
     assert report.attacks["confidence"].scores.tolist() == [0.5] * 4
 
 
-def test_of_two_sure_models_that_disagree_the_first_class_is_predicted_as_by_the_plain_mean():
-    logits = np.array([[[0.5, 0.0]] * 4, [[0.0, 0.6]] * 4]) * 100  # both softmaxes round to 0 and 1
-    report = audit(Outputs(logits, [0, 0, 0, 1], [1, 1, 0, 0]), attacks=["gap"], known=0)
-    assert report.attacks["gap"].scores.tolist() == [1, 1, 1, 0] and report.accuracy == (1.0, 0.5)
-    assert (report.attacks["gap"].correct.members, report.attacks["gap"].correct.nonmembers) == (2, 1)
+def test_a_lead_too_small_for_the_logarithm_decides_the_prediction_everywhere():
+    p = np.full((4, 16), np.nextafter(1 / 16, 0))
+    p[:, 15] = 1 / 16
+    report = audit(Outputs.from_probabilities(p, [15, 15, 15, 0], [1, 1, 0, 0]), attacks=["gap"], known=0)
+    gap = report.attacks["gap"]
+    assert gap.scores.tolist() == [1, 1, 1, 0] and report.accuracy == (1.0, 0.5)
+    assert (gap.correct.members, gap.correct.nonmembers, gap.misclassified.nonmembers) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -328,7 +330,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
         ({"attacks": 5}, "attacks: found 5; expected names"),
         ({"split": "sorted"}, "split: found 'sorted'; expected random or file-order"),
         ({"fusion": "median"}, "no fusion 'median'"),
-        ({"attacks": ["confidense"]}, "no attack 'confidense'; did you mean confidence"),
+        ({"attacks": ["confidense"]}, "unknown attack 'confidense'; did you mean confidence"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

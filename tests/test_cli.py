@@ -152,7 +152,7 @@ def test_fusion_and_white_box_are_harmless_on_a_single_model(tmp_path):
         (("--split", "sorted"), "argument --split"),
         (("--fusion", "median"), "argument --fusion"),
         (("--attack", "neural-publised"), "did you mean neural-published"),
-        (("--attack", "zzz"), "no attack 'zzz'; there are gap, confidence, loss"),
+        (("--attack", "zzz"), "unknown attack 'zzz'; there are gap, confidence, loss"),
         (("--frobnicate",), "unrecognized arguments: --frobnicate"),
     ],
 )

@@ -6,10 +6,9 @@ only, and scores every sample.
 
 from __future__ import annotations
 
-import difflib
-
 from mialab.attacks import neural, thresholds
 from mialab.attacks.base import Attack, Evidence, NotEnough
+from mialab.names import unknown
 
 __all__ = ["ALL", "Attack", "Evidence", "NotEnough", "get"]
 
@@ -19,6 +18,5 @@ ALL: dict[str, Attack] = {attack.name: attack for attack in (*thresholds.ATTACKS
 def get(name: str) -> Attack:
     """The attack of that name; ValueError listing close names where there is none."""
     if name not in ALL:
-        close = difflib.get_close_matches(name, ALL, n=3, cutoff=0.4) or list(ALL)
-        raise ValueError(f"no attack {name!r}; did you mean {', '.join(close)}?")
+        raise ValueError(unknown("attack", name, ALL))
     return ALL[name]

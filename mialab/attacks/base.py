@@ -16,7 +16,8 @@ class NotEnough(ValueError):
 class Evidence:
     """What an attacker holds on n samples: the fused prediction, a neural attack's input, and the true labels."""
 
-    log_p: np.ndarray  # float64 [n, classes]: log of the fused confidences
+    p: np.ndarray  # float64 [n, classes]: the fused confidences by plain arithmetic; their argmax is the prediction
+    log_p: np.ndarray  # float64 [n, classes]: their logarithms, precise where p rounds to 1
     features: np.ndarray  # float [n, f]: fused confidences, or all models' side by side (white box)
     labels: np.ndarray  # int64 [n]
 

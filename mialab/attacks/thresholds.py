@@ -19,17 +19,17 @@ LARGEST = 1e300  # stands for an infinite score where two are subtracted
 
 def correct(evidence: Evidence) -> np.ndarray:
     """1 where the prediction (the first of equally likely classes) is the label, else 0."""
-    return (evidence.log_p.argmax(axis=1) == evidence.labels).astype(np.float64)
+    return (evidence.p.argmax(axis=1) == evidence.labels).astype(np.float64)
 
 
 def confidence(evidence: Evidence) -> np.ndarray:
     """The probability of the true class. In float64 the surest predictions tie at 1: `minus_loss` parts them."""
-    return np.exp(minus_loss(evidence))
+    return _of_label(evidence.p, evidence)
 
 
 def minus_loss(evidence: Evidence) -> np.ndarray:
     """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it."""
-    return np.take_along_axis(evidence.log_p, evidence.labels[:, None], axis=1)[:, 0]
+    return _of_label(evidence.log_p, evidence)
 
 
 def minus_entropy(evidence: Evidence) -> np.ndarray:
@@ -45,6 +45,10 @@ def minus_modified_entropy(evidence: Evidence) -> np.ndarray:
     own = _times(np.exp(np.take_along_axis(log_rest, label, 1)), np.take_along_axis(log_p, label, 1))
     np.put_along_axis(terms, label, own, axis=1)
     return terms.sum(axis=1)
+
+
+def _of_label(array: np.ndarray, evidence: Evidence) -> np.ndarray:
+    return np.take_along_axis(array, evidence.labels[:, None], axis=1)[:, 0]
 
 
 def _log_of_rest(log_p: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ torchvision or the distributor leaves. Every load checks, before it uses a file:
 - Image folders: nothing but that each image can be decoded when it is read.
 """
 
-import difflib
 import os
 
 from mialab.data import tabular, vision
@@ -23,6 +22,7 @@ from mialab.data.dataset import Dataset
 from mialab.data.download import DataError, root_folder
 from mialab.data.embedded import GENERATORS, Prototypes, Textures, digits, generated
 from mialab.data.vision import Folder, Stream, folder
+from mialab.names import unknown
 
 __all__ = [
     "DataError",
@@ -90,5 +90,4 @@ def distribution(name: str, seed: int = 0) -> Textures | Prototypes:
 
 def _known(name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        close = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4) or known
-        raise ValueError(f"unknown data set {name!r}; did you mean {', '.join(close)}? All: {', '.join(known)}")
+        raise ValueError(unknown("data set", name, known))

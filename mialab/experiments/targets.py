@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mialab import data, models, seeds, splits, training
 from mialab.audit import Outputs
+from mialab.names import unknown
 from mialab.store import Cell, Store, open_store
 
 PRESETS = ("smoke", "course", "paper")
@@ -78,7 +79,7 @@ BY_PRESET = {
 def names(preset: str) -> tuple[str, ...]:
     """The targets that exist at this preset."""
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+        raise ValueError(unknown("preset", preset, PRESETS))
     return tuple(BY_PRESET[preset])
 
 
@@ -86,7 +87,7 @@ def configuration(name: str, preset: str, *, seed: int = 0) -> Target:
     """The configuration of a named target at this preset."""
     known = names(preset)
     if name not in known:
-        raise ValueError(f"no target {name!r} at preset {preset!r}; there are {', '.join(known)}")
+        raise ValueError(unknown(f"target (preset {preset!r})", name, known))
     return replace(BY_PRESET[preset][name], seed=seed)
 
 

@@ -1,6 +1,5 @@
 """Every architecture of both papers, under the names of their tables, for any image size and number of classes."""
 
-import difflib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from torch import nn
 
 from mialab.models import cifar, small, torchvision_nets
 from mialab.models.layers import Normalise, norm_free_init, norm_layer
+from mialab.names import unknown
 
 
 class _Family(NamedTuple):
@@ -101,8 +101,7 @@ def _parse(name: str) -> tuple[_Family, list[int]]:
     for family in _FAMILIES:
         if match := re.fullmatch(family.pattern, name):
             return family, [int(number) for number in match.groups() if number]
-    close = difflib.get_close_matches(name.lower(), names(), n=4, cutoff=0.5) or names()
-    raise ValueError(f"unknown model {name!r}; did you mean {', '.join(close)}?")
+    raise ValueError(unknown("model", name, names()))
 
 
 def _check(
