@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from chapter_cases import HEADER
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_tools"))
@@ -15,17 +16,6 @@ sys.path.insert(0, str(ROOT / "book" / "_tools"))
 import export  # noqa: E402
 import plain  # noqa: E402
 
-HEADER = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  name: python3
-  display_name: Python 3
-  language: python
----
-"""
 OTHER = HEADER + "\n(ch-other)=\n# The other chapter\n\n(sec-far)=\n## Far away\n"
 REFERENCES = "# References\n\n```{bibliography}\n```\n"
 BIB = """
