@@ -127,6 +127,8 @@ def _wanted(found):
     scores = [name for name in ("logits", "probabilities") if name in found]
     if len(scores) == 2:
         raise AuditError("found both logits and probabilities; expected one of them; leave one out")
+    if any(name.endswith("data.pkl") for name in found):
+        raise AuditError(f"found what torch.save wrote; expected an .npz archive; load it with torch and {SAVING}")
     missing = [name for name in ("labels", "member") if name not in found]
     if missing or not scores:
         lacking = " and ".join(([] if scores else ["logits (or probabilities)"]) + missing)
@@ -160,7 +162,9 @@ def _numbers(name, value):
     except (TypeError, ValueError, RuntimeError) as error:
         raise AuditError(f"{name}: cannot be made an array ({error})") from None
     if array.dtype.kind not in "fiub":
-        raise AuditError(f"{name}: found type {array.dtype}; expected real numbers; convert with astype(np.float32)")
+        text = array.dtype.kind in "UST"
+        remedy = f"code it, as in ({name} == 'train').astype(int)" if text else "convert with astype(np.float32)"
+        raise AuditError(f"{name}: found type {array.dtype}; expected real numbers; {remedy}")
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -194,13 +198,23 @@ def _whole(name, value, samples, below, expected):
     """The array [samples] as int64, every number whole and from 0 to below - 1."""
     array = _numbers(name, value)
     if array.shape != (samples,):
-        remedy = f"use {name}.ravel()" if array.size == samples else "one entry per sample, in the samples' order"
-        raise AuditError(f"{name}: found shape {list(array.shape)}; expected [{samples}]; {remedy}")
+        raise AuditError(
+            f"{name}: found shape {list(array.shape)}; expected [{samples}]; {_reshaping(name, array, samples)}"
+        )
     good = (array >= 0) & (array < below) & (array == np.floor(array))  # NaN is none of these
     if not good.all():
         sample = int(np.argmin(good))
         raise AuditError(f"{name}: found {array[sample]} at sample {sample}; expected {expected}; recode it")
     return array.astype(np.int64)
+
+
+def _reshaping(name, array, samples):
+    """What the wrong shape most likely wants."""
+    if array.size == samples:
+        return f"use {name}.ravel()"
+    if array.ndim == 2 and len(array) == samples:
+        return f"if it is one-hot, use {name}.argmax(1)"
+    return "one entry per sample, in the samples' order; an ensemble's outputs are [models, samples, classes]"
 
 
 def _check_rows(array):
