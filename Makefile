@@ -8,8 +8,8 @@ READY  := $(VENV)/.ready
 export OMP_NUM_THREADS ?= 1
 # Executed chapters and trained models live under a fingerprint of the code, so that a change in mialab/ starts afresh
 # and an unchanged tree starts warm. The book, the papermill run and the exported notebooks share one store.
-STATE   = $(CURDIR)/_build/state/$(shell $(PYTHON) book/_tools/fingerprint.py)
-SHARED  = MIALAB_STATE=$(STATE) MIALAB_STORE=$(STATE)/store
+STATE  := $(CURDIR)/_build/state/$(shell $(PYTHON) book/_tools/fingerprint.py)
+SHARED := MIALAB_STATE=$(STATE) MIALAB_STORE=$(STATE)/store
 
 .NOTPARALLEL:
 .PHONY: setup book test serve lab notebooks lint lock clean

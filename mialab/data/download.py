@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -64,8 +65,8 @@ def fetch(path: Path, urls: list[str], *, checksum: str | None = None, download:
     if not present(path):
         if not download:
             raise _missing(path, urls, "and downloading is off")
-        _download(path, urls, checksum)
-    if checksum:
+        _download(path, urls, checksum)  # checked on its way
+    elif checksum:
         verify(path, checksum)
     return path
 
@@ -151,8 +152,7 @@ def unpack(archive: Path, members: dict[str, Path]) -> None:
                 if source is None:
                     raise damaged(archive, f"holds no file {name}")
                 with landing(path) as file:
-                    while chunk := source.read(_CHUNK_BYTES):
-                        file.write(chunk)
+                    shutil.copyfileobj(source, file)
     except (OSError, EOFError, KeyError, tarfile.TarError) as error:
         raise damaged(archive, f"cannot be unpacked ({error})") from error
 

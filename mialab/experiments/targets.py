@@ -20,8 +20,7 @@ class Target:
     """A model to attack: data, architecture, recipe, and the epochs after which its outputs are kept.
 
     `samples` is (members, non-members) of a data set that is drawn afresh; None takes the official split, or half and
-    half where there is none.
-    The seed decides draw, split and training.
+    half where there is none. The seed decides draw, split and training.
     """
 
     data: str

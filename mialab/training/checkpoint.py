@@ -91,9 +91,10 @@ class Checkpoint:
                 defense.load_state_dict(kept)
 
     def _read(self) -> dict[str, Any] | None:
-        if not self.path.exists():
+        try:
+            content = memoryview(self.path.read_bytes())
+        except FileNotFoundError:  # none yet, or another process that trains the same has just finished with it
             return None
-        content = memoryview(self.path.read_bytes())
         if content[: len(HEADER)] != HEADER[: len(content)]:
             raise ValueError(f"{self.path} is not a training checkpoint: give another path")
         try:
