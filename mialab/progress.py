@@ -1,5 +1,6 @@
 """A progress bar where somebody is watching, and silence elsewhere: in logs, in papermill, in the book's build."""
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ def bar(steps: Iterable | None = None, *, show: bool = True, **options: Any) -> 
 
 def _watched() -> bool:
     """Say whether output goes to a terminal or to a live notebook (Jupyter, Colab, VS Code)."""
+    if multiprocessing.parent_process() is not None:  # a worker: the bar over its work is the parent's
+        return False
     if sys.stderr is not None and sys.stderr.isatty():
         return True
     ipython = sys.modules.get("IPython")

@@ -1,30 +1,63 @@
 """Results on disk, one folder per cell, named by the hash of its configuration.
 
 A cell is what a pure function of a small frozen configuration gave: numbers in `cell.json`, arrays in
-`arrays.safetensors`. It is written whole or not at all, and read back only if it is whole.
+`arrays.safetensors`. It is computed under a lock of its own, written whole or not at all, and read back only if whole.
+Beside the cells lie `locks` (one empty file per cell), `scratch` (what an unfinished cell needs in order to go on)
+and whatever was found damaged, renamed to `damaged-...`.
 """
 
-import dataclasses
+import errno
+import functools
 import hashlib
+import importlib.metadata
 import json
+import math
 import os
 import platform
+import re
+import secrets
 import shutil
-import tempfile
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from mialab import __version__
+import mialab
 
-TRIES = 3  # reads of a cell; more than two only if another process damages it meanwhile
+TRIES = 3  # writes of a cell; more than one only if another process damages it meanwhile
+DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts the user's Drive
+LOCKS, SCRATCH, DAMAGED = "locks", "scratch", "damaged-"
+_ELSEWHERE = "or choose another folder with --store or MIALAB_STORE"
+_POLL_SECONDS = 0.1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_CELL_NAME = re.compile(r"[a-z_]+-[0-9a-f]{16}")
+_RECORDED = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+class Config(Protocol):
+    """What says how a cell is made: a frozen dataclass of plain values, defined where a worker can import it."""
+
+    KIND: ClassVar[str]  # the sort of cell, small letters and underscores: the beginning of its name
+    VERSION: ClassVar[int]  # raised by hand when the numbers change, so also when the default of a field does
+
+    def needs(self) -> tuple["Config", ...]:
+        """The cells whose results this one reads; () for one that trains."""
+
+    def compute(self, inputs: Sequence["Cell"], *, scratch: Path) -> "Cell":
+        """The result, from the cells it needs in their order.
+
+        `scratch` is a folder of this cell's own, not made yet: it outlives a kill and goes once the cell is kept.
+        """
 
 
 @dataclass(frozen=True)
@@ -35,100 +68,295 @@ class Cell:
     arrays: dict[str, np.ndarray]
 
 
+class StoreError(OSError):
+    """The store cannot be written or read here; one line that names the cause and the remedy."""
+
+
+class Busy(Exception):
+    """Another process is computing this very cell."""
+
+
+class _Damaged(Exception):
+    """What lies under a cell's name is not a whole cell."""
+
+
 @dataclass(frozen=True)
 class Store:
-    """Cells under one folder. Several processes may use it at once: a cell appears by one atomic rename."""
+    """Cells under one folder. Several processes may use it at once: none computes what another is computing."""
 
     root: Path
 
-    def cell(self, kind: str, config, compute: Callable[[], Cell], *, version: int = 1) -> Cell:
-        """The cell of this configuration: read if it is here and whole, computed and kept if not.
+    def name(self, config: Config) -> str:
+        """The cell's name: its kind, and a hash of its settings that are not at their default and of the versions.
 
-        `version` belongs to the kind of cell and is raised by hand when the numbers it gives change, so also when a
-        default of its configuration does: fields at their default are no part of the cell's name.
+        The versions are those of its kind and of every kind that it needs: new models are attacked anew.
         """
-        folder = self.folder(kind, config, version=version)
-        for _ in range(TRIES):
-            if (found := self._read(folder)) is not None:
-                return found
-            start = time.perf_counter()
-            cell = compute()
-            provenance = {"kind": kind, "version": version, "config": settings(config, whole=True)}
-            provenance |= {"made_with": surroundings(), "seconds": time.perf_counter() - start}
-            self._write(folder, Cell({**provenance, **cell.info}, cell.arrays))
-        raise OSError(f"{folder} was written but does not read back whole; check the disk, or set MIALAB_STORE")
+        text = json.dumps([config.KIND, _versions(config), settings(config)], sort_keys=True)
+        return f"{config.KIND}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def folder(self, kind: str, config, *, version: int = 1) -> Path:
+    def folder(self, config: Config) -> Path:
         """Where the cell of this configuration lies, whether or not it exists yet."""
-        text = json.dumps([kind, version, settings(config)], sort_keys=True)
-        return self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return self.root / self.name(config)
+
+    def has(self, config: Config) -> bool:
+        """Whether the cell is here; cheap, as its content is not read."""
+        return self.folder(config).is_dir()
+
+    def find(self, config: Config) -> Cell | None:
+        """The cell, if it is here and whole. A damaged one is named in a warning and set aside. Computes nothing."""
+        folder = self.folder(config)
+        try:
+            cell = self._read(folder)
+            if cell is not None:
+                self._tidy(folder.name)
+            return cell
+        except _Damaged as damage:
+            try:
+                with self._lock(folder.name, wait=False):
+                    return self._read_or_set_aside(folder)
+            except StoreError:  # one may read from a store that one cannot write to
+                warnings.warn(f"{folder.name} is damaged ({damage}) and cannot be set aside", stacklevel=2)
+            except Busy:  # it is being computed again
+                pass
+        return None
+
+    def get(self, config: Config, *, wait: bool = True) -> Cell:
+        """The cell: read if it is here and whole; else computed, after those that it needs, and kept.
+
+        If another process is computing it, wait for that one, or with `wait=False` raise Busy. Raises StoreError.
+        """
+        folder = self.folder(config)
+        with suppress(_Damaged):
+            if (cell := self._read(folder)) is not None:
+                self._tidy(folder.name)
+                return cell
+        with self._lock(folder.name, wait=wait) as locked:
+            for _ in range(TRIES):
+                if (cell := self._read_or_set_aside(folder)) is not None:
+                    return cell
+                self._compute(config, folder, wait=wait, locked=locked)
+        raise StoreError(f"{folder} was written but does not read back whole; check the disk, {_ELSEWHERE}")
+
+    def foreign(self) -> tuple[Path, ...]:
+        """What lies in the store's folder and is neither a cell nor the store's own. It is left alone."""
+        if not self.root.is_dir():
+            return ()
+        own = {self.root / LOCKS, self.root / SCRATCH}
+        others = (path for path in self.root.iterdir() if path not in own and not path.name.startswith(DAMAGED))
+        return tuple(sorted(path for path in others if not (_CELL_NAME.fullmatch(path.name) and path.is_dir())))
+
+    def _compute(self, config: Config, folder: Path, *, wait: bool, locked: bool) -> None:
+        inputs = [self.get(need, wait=wait) for need in config.needs()]
+        scratch = self.root / SCRATCH / folder.name
+        start = time.perf_counter()
+        try:
+            cell = config.compute(inputs, scratch=scratch)
+        except OSError as error:
+            if error.errno in _FULL and str(self.root) in str(error.filename or self.root):
+                raise self._unwritable(error) from error  # a checkpoint, most likely
+            raise
+        provenance = {"kind": config.KIND, "version": config.VERSION, "config": settings(config, whole=True)}
+        provenance |= {"made_with": surroundings(), "seconds": time.perf_counter() - start}
+        if locked:  # then nobody else writes this cell: what lies here was left by a process that died
+            for stale in scratch.parent.glob(f"{folder.name}.draft-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+        self._write(folder, Cell({**cell.info, **provenance}, cell.arrays))
+        shutil.rmtree(scratch, ignore_errors=True)
 
     def _read(self, folder: Path) -> Cell | None:
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
         try:
-            info = json.loads((folder / "cell.json").read_text())
+            info = json.loads((folder / "cell.json").read_bytes())
             payload = (folder / "arrays.safetensors").read_bytes()
             if info.pop("sha256") != _digest(info, payload):
                 raise ValueError("its content does not match its checksum")
             return Cell(info, load(payload))
-        except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
-            aside = folder.with_name(f"damaged-{folder.name}-{time.time_ns()}")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise _Damaged(f"{Path(error.filename).name}: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {folder} ({error.strerror}); make it readable, {_ELSEWHERE}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise _Damaged(str(error).partition("\n")[0]) from error
+
+    def _read_or_set_aside(self, folder: Path) -> Cell | None:
+        """As `_read`, and out of the way with what is not a whole cell. Under the cell's lock: it may be new."""
+        try:
+            return self._read(folder)
+        except _Damaged as damage:
+            aside = folder.with_name(f"{DAMAGED}{folder.name}-{time.time_ns()}")
             try:
                 folder.rename(aside)
-            except FileNotFoundError:  # another process was first
+            except FileNotFoundError:  # where nothing can be locked: another process was first
                 return None
-            warnings.warn(f"{folder.name} is damaged ({error}); set aside as {aside}, computing it again", stacklevel=3)
+            except OSError as error:
+                raise self._unwritable(error) from error
+            warnings.warn(f"{folder.name} is damaged ({damage}); set aside as {aside}, to compute again", stacklevel=3)
             return None
 
     def _write(self, folder: Path, cell: Cell) -> None:
+        # No two processes share a draft, even where nothing can be locked; mkdtemp's would be closed to a group.
+        draft = self.root / SCRATCH / f"{folder.name}.draft-{secrets.token_hex(4)}"
+        payload = save({name: np.asarray(array, order="C") for name, array in cell.arrays.items()})
+        text = json.dumps(cell.info, indent=1, default=_number)
+        text = json.dumps({**json.loads(text), "sha256": _digest(json.loads(text), payload)}, indent=1)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.root))
-        except OSError as error:
-            raise OSError(f"cannot write to the store {self.root}: {error.strerror}; set MIALAB_STORE") from error
-        try:
-            payload = save({name: np.asarray(array, order="C") for name, array in cell.arrays.items()})
+            draft.mkdir(parents=True)
             (draft / "arrays.safetensors").write_bytes(payload)
-            (draft / "cell.json").write_text(json.dumps({**cell.info, "sha256": _digest(cell.info, payload)}, indent=1))
+            (draft / "cell.json").write_text(text)
             draft.rename(folder)
-        except OSError:
+        except OSError as error:
             if not folder.is_dir():  # a full disk; not another writer that was first with the same cell
-                raise
+                raise self._unwritable(error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
+    def _tidy(self, name: str) -> None:
+        """Remove what a process left that was killed between keeping the cell and removing its scratch folder."""
+        scratch = self.root / SCRATCH / name
+        if scratch.exists():
+            with suppress(Busy, StoreError), self._lock(name, wait=False):
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextmanager
+    def _lock(self, name: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the cell's lock; yields whether this file system has locks. The system frees a dead process's."""
+        folder = self.root / LOCKS
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            locked = _lockable(folder)
+            if locked:
+                lock.acquire(blocking=wait, poll_interval=_POLL_SECONDS)
+        except Timeout:
+            raise Busy(f"another process is computing {name}") from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield locked
+        finally:
+            lock.release()
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        cause = error.strerror or str(error)
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make it writable"
+        return StoreError(f"cannot write to the store {self.root} ({cause}): {remedy}, {_ELSEWHERE}")
+
 
 def open_store(root: Path | str | None = None) -> Store:
-    """The store at `root`, else at $MIALAB_STORE, else in the user's cache folder."""
+    """The store at `root`, else at $MIALAB_STORE, else on Colab in a mounted Drive, else in the user's cache folder."""
+    if chosen := root or os.environ.get("MIALAB_STORE"):
+        return Store(Path(chosen).expanduser())
+    if ("COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules) and DRIVE.is_dir():
+        return Store(DRIVE / "mialab" / "store")  # what lies elsewhere on Colab is gone with the session
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Store(Path(root or os.environ.get("MIALAB_STORE") or cache / "mialab" / "store"))
+    return Store(cache / "mialab" / "store")
 
 
-def settings(config, *, whole: bool = False) -> dict:
-    """A frozen dataclass as plain JSON: its name, and its fields (only those not at their default unless `whole`)."""
-    fields = {field.name: (getattr(config, field.name), field.default) for field in dataclasses.fields(config)}
-    kept = {name: value for name, (value, default) in fields.items() if whole or value != default}
-    return {"is": type(config).__name__, **{name: _plain(value, whole) for name, value in kept.items()}}
+def settings(config: Any, *, whole: bool = False) -> dict:
+    """A frozen dataclass as plain JSON: its name, and its fields (only those not at their default unless `whole`).
+
+    Raises TypeError for anything that JSON cannot hold for certain: functions, arrays, sets, infinities.
+    """
+    if not is_dataclass(config) or isinstance(config, type) or not config.__dataclass_params__.frozen:
+        raise TypeError(f"a configuration must be an instance of a frozen dataclass, not {config!r:.80}")
+    kept = {"is": type(config).__name__}
+    for field in fields(config):
+        value, default = getattr(config, field.name), _default(field)
+        if whole or value is not default:
+            plain = _plain(value, f"{kept['is']}.{field.name}", whole)  # first, as an array has no one truth to compare
+            if whole or value != default:
+                kept[field.name] = plain
+    return kept
 
 
-def _plain(value, whole: bool):
-    if dataclasses.is_dataclass(value):
+def _versions(config: Config) -> dict[str, int]:
+    found = {config.KIND: config.VERSION}
+    for need in config.needs():
+        found |= _versions(need)
+    return found
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _plain(value: Any, where: str, whole: bool) -> Any:
+    if is_dataclass(value):
         return settings(value, whole=whole)
-    return [_plain(each, whole) for each in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return [_plain(each, where, whole) for each in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(each, where, whole) for key, each in value.items()}
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise TypeError(
+        f"{where} = {value!r:.80} cannot stand in a configuration: use finite numbers, strings, booleans, None, "
+        "tuples and frozen dataclasses of them"
+    )
 
 
-def surroundings() -> dict[str, str]:
-    """The versions and the device that a result was made with; recorded beside it, not part of its name."""
-    return {
-        "mialab": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})",
-    }
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a cell's info must be plain JSON; {value!r:.80} belongs into its arrays, or nowhere")
 
 
 def _digest(info: dict, payload: bytes) -> str:
     """A checksum of a cell's numbers, as they read back, and its arrays."""
-    return hashlib.sha256(json.dumps(json.loads(json.dumps(info)), sort_keys=True).encode() + payload).hexdigest()
+    return hashlib.sha256(json.dumps(info, sort_keys=True).encode() + payload).hexdigest()
+
+
+@functools.cache
+def _lockable(folder: Path) -> bool:
+    """Whether files here can be locked, tried on one that nobody else knows. Warns, once, if not.
+
+    Tried here, not left to filelock, which depending on its version raises, waits for ever, or changes to lock files
+    that outlive a killed process.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where every open file can be locked
+        return True
+    probe = folder / f".probe-{secrets.token_hex(4)}"
+    try:
+        with probe.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (OSError, NotImplementedError) as error:
+                warnings.warn(f"no locks in {folder} ({error}): let one process at a time use this store", stacklevel=2)
+                return False
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def surroundings() -> dict[str, str]:
+    """The versions, the code and the device that a result was made with; recorded beside it, not part of its name."""
+    torch = sys.modules.get("torch")  # not imported for this: a cell that did not use it ran on the CPU
+    on_gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "mialab": mialab.__version__,
+        "code": _code(),
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in _RECORDED},
+        **({"cuda": torch.version.cuda or torch.version.hip} if on_gpu else {}),
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
+    }
+
+
+@functools.cache
+def _code() -> str:
+    """The commit of the checkout that the package runs from ("+changed" if edited since), else the version."""
+    package = Path(mialab.__file__).parent
+    if not (package.parent / ".git").exists():  # installed; a repository further up would be somebody else's
+        return mialab.__version__
+    # No optional locks: a look must not stand in the way of a commit that is made meanwhile.
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--", package.name]
+    try:
+        done = subprocess.run(command, cwd=package.parent, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return mialab.__version__
+    lines = done.stdout.splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), mialab.__version__)
+    return commit[:12] + ("+changed" if any(not line.startswith("#") for line in lines) else "")

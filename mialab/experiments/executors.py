@@ -1,0 +1,90 @@
+"""Where cells are computed: here, in processes of this machine with a GPU each, or on a Dask cluster."""
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from mialab.worker import begin
+
+_CONNECT_SECONDS = 5
+
+
+class WorkersError(RuntimeError):
+    """Workers cannot be had, or were lost; one line that names the remedy."""
+
+
+@contextmanager
+def open_executor(*, jobs: int | None = None, scheduler: str | None = None) -> Iterator[Executor | None]:
+    """Yield what computes cells: None for this very process, a pool of `jobs` processes, or a Dask cluster's workers.
+
+    Without `jobs` there is one process per GPU, and none besides this one where there is one GPU or none. The workers
+    of a pool share GPUs and threads out among them, and end at once if the block ends with an error. `scheduler` is a
+    Dask scheduler's address, such as tcp://host:8786. Raises WorkersError.
+    """
+    if jobs is not None and (jobs < 1 or scheduler is not None):
+        cause = "not together with a scheduler, whose workers are started beside it" if scheduler else "at least 1"
+        raise ValueError(f"jobs = {jobs}: {cause}")
+    if scheduler is not None:
+        with _cluster(scheduler) as executor:
+            yield executor
+        return
+    gpus = [] if jobs == 1 else _gpus()
+    jobs = jobs or max(1, len(gpus))
+    if jobs == 1:
+        yield None
+        return
+    with _pool(jobs, gpus) as executor:
+        yield executor
+
+
+def _gpus() -> list[str]:
+    """The names, as CUDA_VISIBLE_DEVICES has them, of the GPUs that this process may use. Does not start CUDA."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (named or [str(number) for number in range(count)])[:count]
+
+
+@contextmanager
+def _pool(jobs: int, gpus: Sequence[str]) -> Iterator[Executor]:
+    import torch
+
+    context = multiprocessing.get_context("spawn")  # a fork would inherit CUDA and threads, which do not survive it
+    mine = context.SimpleQueue()
+    for worker in range(jobs):
+        mine.put(gpus[worker % len(gpus)] if gpus else None)
+    threads = max(1, torch.get_num_threads() // jobs)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(mine, threads))
+    try:
+        yield pool
+    except BaseException:  # an interrupt or a full disk: what runs has its checkpoint
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise WorkersError("a scheduler's workers are reached through Dask: pip install 'mialab[cluster]'") from error
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise WorkersError(
+            f"no Dask scheduler answers at {address!r} within {_CONNECT_SECONDS} s; start one with `dask scheduler`, "
+            "and give the address that it prints, as in tcp://host:8786"
+        ) from error
+    with client:
+        if not client.nthreads():
+            warnings.warn(f"the scheduler at {address} has no workers yet; waiting for `dask worker`", stacklevel=5)
+        # Not pure: the same call does another thing once a cell is kept, and Dask must not remember the first.
+        yield client.get_executor(pure=False)
