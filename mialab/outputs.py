@@ -1,16 +1,20 @@
-"""Outputs of models with labels and membership, checked on the way in: all that an audit needs to know."""
+"""Outputs of models with labels and membership, checked on the way in: all that an audit needs to know.
+
+The checks are public, since outputs of reference models (`mialab.attacks.references`) pass them too.
+"""
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROUNDING = 5e-4  # how far a probability may be off: rounded to three decimals, or in float16 or bfloat16
 ROW_SUM_TOLERANCE = (5e-3, 5e-2)  # least and most: rows of 10 and of 100 classes, each rounded in the same direction
 ARCHIVE, ARRAY = b"PK", b"\x93NUMPY"  # how .npz and .npy files begin
-SAVING = "save it with np.savez(file, logits=..., labels=..., member=...)"
 
 
 class AuditError(ValueError):
@@ -34,12 +38,10 @@ class Outputs:
     probabilities: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self):
-        self._set(logits=_scores("logits", self.logits))
+        self._set(logits=scores("logits", self.logits))
         samples, classes = self.logits.shape[1:]
-        whose = "class indices from 0 on, as many as logits has classes"
-        labels = _whole("labels", self.labels, samples, classes, f"{whose}: 0 to {classes - 1}")
-        member = _whole("member", self.member, samples, 2, "1 for members and 0 for non-members")
-        self._set(labels=labels, member=member.astype(bool))
+        self._set(labels=class_indices(self.labels, samples, classes))
+        self._set(member=membership(self.member, (samples,)))
         if self.member.all() or not self.member.any():
             side, other = ("members", "non-members") if self.member.all() else ("non-members", "members")
             raise AuditError(f"member: found {side} only; expected both sides; add samples that are {other}")
@@ -54,14 +56,8 @@ class Outputs:
 
         A zero counts as the smallest positive number of its floating-point type. Raises AuditError.
         """
-        array = _scores("probabilities", probabilities)
-        _check_rows(array)
-        array = array if array.dtype.kind == "f" else array.astype(np.float64)
-        logits = np.empty(array.shape, np.result_type(array, np.float32))
-        least = np.finfo(array.dtype).smallest_subnormal
-        for one, log in zip(array, logits, strict=True):
-            np.log(np.maximum(one, least), out=log, dtype=logits.dtype)
-        outputs = cls(logits, labels, member)
+        array = softmaxes("probabilities", probabilities)
+        outputs = cls(logarithms(array), labels, member)
         outputs._set(probabilities=array)
         return outputs
 
@@ -76,10 +72,20 @@ def read(path) -> Outputs:
 
     Nothing in the file is executed (no pickles), other arrays in it are left alone. Raises AuditError.
     """
+    return read_npz(path, _outputs, ("labels", "member"))
+
+
+def _outputs(logits=None, probabilities=None, **known):
+    return Outputs(logits, **known) if probabilities is None else Outputs.from_probabilities(probabilities, **known)
+
+
+def read_npz(path, make: Callable[..., Any], names: tuple[str, ...], *, optional: tuple[str, ...] = ()) -> Any:
+    """What `make` makes of the arrays of an .npz file: `logits` or `probabilities`, `names`, and `optional` if there.
+
+    make takes the arrays as keyword arguments. Raises AuditError, naming the file, also for what `make` refuses.
+    """
     try:
-        arrays = _load(Path(path))
-        make = Outputs.from_probabilities if "probabilities" in arrays else Outputs
-        return make(*arrays.values())
+        return make(**_load(Path(path), names, optional))
     except AuditError as error:
         raise AuditError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -90,60 +96,62 @@ def read(path) -> Outputs:
         raise AuditError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
 
 
-def _load(path):
+def _load(path, names, optional):
+    saving = f"save it with np.savez(file, logits=..., {', '.join(f'{name}=...' for name in names)})"
     if path.exists() and not path.is_file():
         kind = "a directory" if path.is_dir() else "no regular file"
         raise AuditError(f"found {kind}; expected an .npz archive; name the file")
     if path.is_file() and not path.stat().st_size:
-        raise AuditError(f"found an empty file; expected an .npz archive; {SAVING}")
+        raise AuditError(f"found an empty file; expected an .npz archive; {saving}")
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy remarks on odd headers, where one line on the fault is enough
             if not file.read(len(ARRAY)).startswith((ARCHIVE, ARRAY)):
-                raise AuditError(f"found no .npz archive, but a file of another kind; {SAVING}")
+                raise AuditError(f"found no .npz archive, but a file of another kind; {saving}")
             file.seek(0)
-            return _arrays(np.load(file, allow_pickle=False))
+            return _arrays(np.load(file, allow_pickle=False), names, optional, saving)
     except (AuditError, MemoryError, OSError):
         raise
     except Exception as error:  # a stranger's bytes: faults of zip, zlib, header and pickle all mean the same
         cause = f"{type(error).__name__}: {error}"[:160]
-        raise AuditError(f"found no readable .npz archive ({cause}); {SAVING}") from None
+        raise AuditError(f"found no readable .npz archive ({cause}); {saving}") from None
 
 
-def _arrays(archive):
+def _arrays(archive, names, optional, saving):
     if isinstance(archive, np.ndarray):
-        raise AuditError(f"found a single array (.npy); expected an .npz archive; {SAVING}")
+        raise AuditError(f"found a single array (.npy); expected an .npz archive; {saving}")
     with archive:
-        names = _wanted(archive.files)
+        wanted = _wanted(archive.files, names, saving)
+        wanted += [name for name in optional if name in archive.files]
         size_bytes = sum(
-            info.file_size for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in names
+            info.file_size for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in wanted
         )
         if size_bytes > _memory_bytes():
             raise MemoryError  # asked in time: the system kills rather than refuses
-        return {name: _array(archive, name) for name in names}
+        return {name: _array(archive, name, saving) for name in wanted}
 
 
-def _wanted(found):
-    scores = [name for name in ("logits", "probabilities") if name in found]
-    if len(scores) == 2:
+def _wanted(found, names, saving):
+    outputs = [name for name in ("logits", "probabilities") if name in found]
+    if len(outputs) == 2:
         raise AuditError("found both logits and probabilities; expected one of them; leave one out")
     if any(name.endswith("data.pkl") for name in found):
-        raise AuditError(f"found what torch.save wrote; expected an .npz archive; load it with torch and {SAVING}")
-    missing = [name for name in ("labels", "member") if name not in found]
-    if missing or not scores:
-        lacking = " and ".join(([] if scores else ["logits (or probabilities)"]) + missing)
+        raise AuditError(f"found what torch.save wrote; expected an .npz archive; load it with torch and {saving}")
+    missing = [name for name in names if name not in found]
+    if missing or not outputs:
+        lacking = " and ".join(([] if outputs else ["logits (or probabilities)"]) + missing)
         held = ", ".join(found[:8]) or "no arrays"
-        raise AuditError(f"found {held}; expected {lacking} too; {SAVING}")
-    return [*scores, "labels", "member"]
+        raise AuditError(f"found {held}; expected {lacking} too; {saving}")
+    return [*outputs, *names]
 
 
-def _array(archive, name):
+def _array(archive, name, saving):
     try:
         array = archive[name]
     except ValueError as error:
         raise AuditError(f"{name}: cannot be read ({error}); save it as an array of numbers") from None
     if not isinstance(array, np.ndarray):
-        raise AuditError(f"{name}: found no NumPy array under that name; {SAVING}")
+        raise AuditError(f"{name}: found no NumPy array under that name; {saving}")
     return array
 
 
@@ -173,59 +181,94 @@ def _numbers(name, value):
     return array
 
 
-def _scores(name, value):
-    """The array as [models, samples, classes], every number finite."""
+def scores(name: str, value: Any, group: str = "models") -> np.ndarray:
+    """The array as [group, samples, classes], every number finite; one of "models" may come without its axis.
+
+    Raises AuditError, one line, as all checks here do.
+    """
     array = _numbers(name, value)
     found = f"{name}: found shape {list(array.shape)}"
-    if array.ndim not in (2, 3):
-        raise AuditError(f"{found}; expected [samples, classes] or [models, samples, classes]; reshape it")
+    single = group == "models"
+    if array.ndim != 3 and not (single and array.ndim == 2):
+        expected = f"{'[samples, classes] or ' * single}[{group}, samples, classes]"
+        ensembles = array.ndim == 4 and not single
+        raise AuditError(f"{found}; expected {expected}; {'fuse each ensemble first' if ensembles else 'reshape it'}")
     array = array if array.ndim == 3 else array[None]
-    models, samples, classes = array.shape
-    if not models or not samples:
-        raise AuditError(f"{found}, hence no {'samples' if models else 'models'}; expected at least one")
+    count, samples, classes = array.shape
+    if not count or not samples:
+        raise AuditError(f"{found}, hence no {'samples' if count else group}; expected at least one")
     if classes < 2:
         remedy = "for one output per sample give the probabilities [1 - p, p]"
         raise AuditError(f"{found}, hence {classes} classes; expected at least 2; {remedy}")
-    for model, one in enumerate(array):
+    for k, one in enumerate(array):
         if not (finite := np.isfinite(one)).all():
-            sample, k = np.argwhere(~finite)[0]
-            where = f"model {model}, sample {sample}, class {k}"
-            raise AuditError(f"{name}: found {one[sample, k]} at {where}; expected finite numbers; drop such samples")
+            sample, label = np.argwhere(~finite)[0]
+            where = f"{group[:-1]} {k}, sample {sample}, class {label}"
+            raise AuditError(
+                f"{name}: found {one[sample, label]} at {where}; expected finite numbers; drop such samples"
+            )
     return array
 
 
-def _whole(name, value, samples, below, expected):
-    """The array [samples] as int64, every number whole and from 0 to below - 1."""
-    array = _numbers(name, value)
-    if array.shape != (samples,):
-        raise AuditError(
-            f"{name}: found shape {list(array.shape)}; expected [{samples}]; {_reshaping(name, array, samples)}"
-        )
-    good = (array >= 0) & (array < below) & (array == np.floor(array))  # NaN is none of these
-    if not good.all():
-        sample = int(np.argmin(good))
-        raise AuditError(f"{name}: found {array[sample]} at sample {sample}; expected {expected}; recode it")
-    return array.astype(np.int64)
-
-
-def _reshaping(name, array, samples):
-    """What the wrong shape most likely wants."""
-    if array.size == samples:
-        return f"use {name}.ravel()"
-    if array.ndim == 2 and len(array) == samples:
-        return f"if it is one-hot, use {name}.argmax(1)"
-    return "one entry per sample, in the samples' order; an ensemble's outputs are [models, samples, classes]"
-
-
-def _check_rows(array):
-    for model, one in enumerate(array):
+def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:
+    """The same of numbers that must be softmaxes, in a floating-point type: none below 0, each row's sum near 1."""
+    array = scores(name, value, group)
+    for k, one in enumerate(array):
         bad = (one.min(axis=-1) < 0) | _wrong_sums(one)
         if bad.any():
             row = one[(sample := int(np.argmax(bad)))]
             what = f"found a row from {row.min():.4g} to {row.max():.4g} that sums to {_sums(row):.6g}"
-            where = f"model {model}, sample {sample}"
+            where = f"{group[:-1]} {k}, sample {sample}"
             remedy = "if these are raw outputs, call the array logits"
-            raise AuditError(f"probabilities: {what} ({where}); expected none below 0 and a sum of 1; {remedy}")
+            raise AuditError(f"{name}: {what} ({where}); expected none below 0 and a sum of 1; {remedy}")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms, at least float32; a zero counts as the smallest positive number of its floating-point type."""
+    logs = np.empty(probabilities.shape, np.result_type(probabilities, np.float32))
+    least = np.finfo(probabilities.dtype).smallest_subnormal
+    for one, out in zip(probabilities, logs, strict=True):
+        np.log(np.maximum(one, least), out=out, dtype=logs.dtype)
+    return logs
+
+
+def class_indices(labels: Any, samples: int, classes: int) -> np.ndarray:
+    """The labels [samples] as int64."""
+    whose = "class indices from 0 on, as many as logits has classes"
+    return _whole("labels", labels, (samples,), classes, f"{whose}: 0 to {classes - 1}")
+
+
+def membership(member: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Ones and zeros, [samples] or [shadows, samples], as bool."""
+    return _whole("member", member, shape, 2, "1 for members and 0 for non-members").astype(bool)
+
+
+def _whole(name, value, shape, below, expected):
+    """The array of that shape as int64, every number whole and from 0 to below - 1."""
+    array = _numbers(name, value)
+    if array.shape != shape:
+        raise AuditError(
+            f"{name}: found shape {list(array.shape)}; expected {list(shape)}; {_reshaping(name, array, shape)}"
+        )
+    good = (array >= 0) & (array < below) & (array == np.floor(array))  # NaN is none of these
+    if not good.all():
+        place = tuple(int(i) for i in np.argwhere(~good)[0])
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(("shadow", "sample")[-len(shape) :], place, strict=True))
+        raise AuditError(f"{name}: found {array[place]} at {where}; expected {expected}; recode it")
+    return array.astype(np.int64)
+
+
+def _reshaping(name, array, shape):
+    """What the wrong shape most likely wants."""
+    if len(shape) == 2:
+        turned = array.shape == shape[::-1]
+        return f"use {name}.T" if turned else "one row per shadow, one entry per sample, in the samples' order"
+    if array.size == shape[0]:
+        return f"use {name}.ravel()"
+    if array.ndim == 2 and len(array) == shape[0]:
+        return f"if it is one-hot, use {name}.argmax(1)"
+    return "one entry per sample, in the samples' order; an ensemble's outputs are [models, samples, classes]"
 
 
 def _wrong_sums(one):

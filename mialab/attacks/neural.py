@@ -83,19 +83,23 @@ def _batches(variant: Variant, evidence: Evidence, known: np.ndarray, member: np
     """The rows of each training step."""
     order = np.flatnonzero(known)
     for _ in range(EPOCHS):
-        rows = _balanced(variant, evidence, member, rng.permutation(order) if variant.redraw else order)
+        drawn = rng.permutation(order) if variant.redraw else order
+        rows = balanced(evidence, member, drawn, fewest=variant.fewest)
         if variant.batch is None:
             yield rows
         else:
             yield from np.split(rng.permutation(rows), range(variant.batch, len(rows), variant.batch))
 
 
-def _balanced(variant: Variant, evidence: Evidence, member: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Of the rows in `order`, in each class as many members as non-members: the first of either side."""
+def balanced(evidence: Evidence, member: np.ndarray, order: np.ndarray, *, fewest: int = 1) -> np.ndarray:
+    """Of the rows in `order`, in each class as many members as non-members: the first of either side, class by class.
+
+    Classes with fewer than `fewest` on a side are left out.
+    """
     group = 2 * evidence.labels[order] + member[order]
     counts = np.bincount(group, minlength=2 * evidence.log_p.shape[1])
     pairs = counts.reshape(-1, 2).min(axis=1)
-    pairs[pairs < variant.fewest] = 0
+    pairs[pairs < fewest] = 0
     by_group = np.argsort(group, kind="stable")
     group = group[by_group]
     place = np.arange(len(order)) - (np.cumsum(counts) - counts)[group]

@@ -1,0 +1,190 @@
+"""Outputs of reference models, trained on random halves of the samples: what LiRA, RMIA and shadow attacks learn from.
+
+A shadow is the whole pipeline: a pruned model for a pruned target, a defended one for a defended target, and for an
+ensemble an entire ensemble, of which a sample is a member if any of its models was trained on it. The attacker made
+the shadows, so their membership is his to know; the target's is never asked.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mialab import fusion
+from mialab.attacks.base import NotEnough
+from mialab.outputs import AuditError, Outputs, class_indices, logarithms, membership, read_npz, scores, softmaxes
+
+LARGEST = 1e100  # log-odds are cut off here: their squares stay finite
+MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
+DESIGN = "train more shadows, each sample in half of them"
+
+
+class NoOpinion(UserWarning):
+    """Some samples have too few shadows for an attack, and got the median score instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """What shadows answered on the audited samples, and which of these each of them was trained on.
+
+    logits: numbers [shadows, samples, classes], the samples in the order of the audited outputs.
+    member: [shadows, samples], 1 or True where the shadow was trained on the sample (IN), else 0 or False (OUT).
+    labels: the true classes [samples].
+    Raises AuditError where an array is not of that kind, or a shadow was trained on every sample.
+    """
+
+    logits: np.ndarray
+    member: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        logits = scores("logits", self.logits, "shadows")
+        shadows, samples, classes = logits.shape
+        member = membership(self.member, (shadows, samples))
+        if (full := member.all(axis=1)).any():
+            found = f"shadow {np.argmax(full)} trained on every sample"
+            raise AuditError(f"member: found {found}; expected some left out; train shadows on random halves")
+        labels = class_indices(self.labels, samples, classes)
+        for name, array in (("logits", logits), ("member", member), ("labels", labels)):
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_probabilities(cls, probabilities, member, labels) -> References:
+        """The same from softmax outputs [shadows, samples, classes], a zero raised as `Outputs` raises it."""
+        return cls(logarithms(softmaxes("probabilities", probabilities, "shadows")), member, labels)
+
+    @classmethod
+    def of_ensembles(cls, logits: Iterable, member, labels, *, how: str = "confidence") -> References:
+        """The same from whole ensembles [shadows, models, samples, classes], each fused by the target's rule.
+
+        logits may be an iterator over shadows: one ensemble at a time is held. What is kept are the fused
+        log-probabilities, at least float32. Raises AuditError.
+        """
+        fused = []
+        for k, one in enumerate(logits):
+            one = scores(f"shadow {k}", one)
+            try:
+                fused.append(fusion.fuse(one, how).astype(np.result_type(one, np.float32), copy=False))
+            except ValueError as error:
+                raise AuditError(f"fusion: {error}") from None
+        return cls(_stacked(fused), member, labels)
+
+    @cached_property
+    def log_odds(self) -> np.ndarray:
+        """log p_y / (1 - p_y) of every shadow on every sample, float64 [shadows, samples]; one shadow at a time."""
+        odds = np.empty(self.member.shape)
+        for one, row in zip(self.logits, odds, strict=True):
+            row[:] = log_odds(one, self.labels)
+        return odds
+
+    @cached_property
+    def log_p(self) -> np.ndarray:
+        """Log-probabilities of the true class, float64 [shadows, samples]."""
+        return log_p(self.log_odds)
+
+    @cached_property
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many shadows were trained with each sample, and how many without it: int64 [samples] each."""
+        inside = self.member.sum(axis=0)
+        return inside, len(self.member) - inside
+
+    def check(self, outputs: Outputs) -> None:
+        """Raise AuditError unless these are outputs on the very samples and classes of `outputs`."""
+        _same_samples(self.logits.shape, outputs)
+        _same_labels(self.labels, outputs)
+
+    def __str__(self) -> str:
+        inside, outside = (f"{side.min()} to {side.max()}" for side in self.counts)
+        return (
+            f"{len(self.member)} reference models; each sample in the training sets of {inside}, outside of {outside}"
+        )
+
+
+def read(path, outputs: Outputs) -> References:
+    """References for the audited `outputs` from an .npz file with `logits` or `probabilities`, and `member`.
+
+    Labels are the outputs'; labels in the file are only compared with them, as a guard against another order of the
+    samples. Nothing in the file is executed. Raises AuditError.
+    """
+
+    def made(logits=None, probabilities=None, *, member, labels=None):
+        make, given = (References, logits) if probabilities is None else (References.from_probabilities, probabilities)
+        _same_samples(np.shape(given), outputs)
+        if labels is not None:
+            _same_labels(labels, outputs)
+        return make(given, member, outputs.labels)
+
+    return read_npz(path, made, ("member",), optional=("labels",))
+
+
+def log_odds(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """log p_y - log(sum of p_j over j != y) from logits or log-probabilities [n, classes]: float64 [n].
+
+    The sum leaves p_y out rather than subtracting it from 1, so that the surest answers stay apart (Carlini et al.
+    2022, section V.A). Cut off at +-1e100; -inf, a class ruled out, is allowed.
+    """
+    others = np.array(logits, dtype=np.float64)
+    column = np.asarray(labels)[:, None]
+    own = np.take_along_axis(others, column, axis=1)[:, 0]
+    np.put_along_axis(others, column, -np.inf, axis=1)
+    top = others.max(axis=1)
+    top[np.isneginf(top)] = 0  # every other class ruled out: the log of the empty sum below is -inf
+    others -= top[:, None]
+    with np.errstate(divide="ignore", over="ignore"):
+        rest = np.log(np.exp(others, out=others).sum(axis=1))
+        return np.clip(own - (rest + top), -LARGEST, LARGEST)
+
+
+def log_p(odds: np.ndarray) -> np.ndarray:
+    """Log-probability of the true class from its log-odds, precise where either is near 0 or 1; float64."""
+    return -np.logaddexp(0, -odds)
+
+
+def enough(references: References, *, inside: int = 0, outside: int = 0, remedy: str = DESIGN) -> np.ndarray:
+    """Marks samples with that many shadows trained with and without them, bool [samples].
+
+    Warns, with the number, if some have fewer; raises NotEnough, with the remedy, if more than a tenth have.
+    """
+    has_in, has_out = references.counts
+    fine = (has_in >= inside) & (has_out >= outside)
+    needed = " and ".join(
+        f"{least} {kind}" for least, kind in ((inside, "trained with each sample"), (outside, "without it")) if least
+    )
+    short = len(fine) - int(fine.sum())
+    if short > MOST_WITHOUT_OPINION * len(fine):
+        raise NotEnough(f"needs shadows: {needed}; {100 * short / len(fine):.3g} % of samples have fewer; {remedy}")
+    if short:
+        message = f"{short} of {len(fine)} samples get the median score: they have fewer shadows than {needed}"
+        warnings.warn(message, NoOpinion, stacklevel=3)
+    return fine
+
+
+def with_median(values: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """The scores, their median standing in where they are not `fine`: no opinion."""
+    return values if fine.all() else np.where(fine, values, np.median(values[fine]))
+
+
+def _stacked(fused: list[np.ndarray]) -> np.ndarray:
+    shapes = sorted({one.shape for one in fused})
+    if len(shapes) > 1:
+        found = f"found shadows of shapes {' and '.join(str(list(shape)) for shape in shapes)}; expected one shape"
+        raise AuditError(f"logits: {found}; let all shadows answer on the same samples")
+    return np.stack(fused) if fused else np.empty((0, 0, 0))
+
+
+def _same_samples(shape: tuple[int, ...], outputs: Outputs) -> None:
+    expected = outputs.logits.shape[1:]
+    if len(shape) == 3 and shape[1:] != expected:
+        found = f"found {shape[1]} samples and {shape[2]} classes; expected {expected[0]} and {expected[1]}"
+        raise AuditError(f"reference: {found}; let the shadows answer on the audited samples")
+
+
+def _same_labels(labels, outputs: Outputs) -> None:
+    labels = class_indices(labels, *outputs.logits.shape[1:])
+    if len(different := np.flatnonzero(labels != outputs.labels)):
+        found = f"found {labels[different[0]]} at sample {different[0]}; expected {outputs.labels[different[0]]}"
+        raise AuditError(f"labels of the reference: {found}; let the shadows answer on the samples in the same order")
