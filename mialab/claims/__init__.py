@@ -1,0 +1,38 @@
+"""What both papers say, as data, and what our results say of it.
+
+`ALL` holds every sentence that a number can test, `verdicts` holds results against them, `text` and `to_dict` show
+what came of it, and `printed.audit` holds the papers' own numbers against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mialab.claims import ensemble, printed, pruning, verdict
+from mialab.claims.claim import Claim, Effect, First, Last, Trend
+from mialab.claims.show import text, to_dict
+from mialab.claims.verdict import VERDICTS, Verdict
+
+if TYPE_CHECKING:
+    from mialab.experiments.results import Result
+
+__all__ = ["ALL", "PLANNED", "VERDICTS", "Claim", "Effect", "First", "Last", "Trend", "Verdict"]
+__all__ += ["printed", "text", "to_dict", "verdicts"]
+
+ALL: tuple[Claim, ...] = (*ensemble.CLAIMS, *pruning.CLAIMS)
+
+# Experiments that claims wait for. One that exists by now has no place here.
+PLANNED = (
+    *(f"ensemble/figure{number}" for number in range(2, 14)),
+    *(f"pruning/{name}" for name in ("table1", "table2", "table3", "table4", "table5", "table6")),
+    *(f"pruning/{name}" for name in ("figure2", "figure3", "sparsity", "theorem1")),
+)
+
+
+def verdicts(results: Iterable[Result], claims: Sequence[Claim] = ALL) -> list[Verdict]:
+    """A verdict for every claim on each of its paper's settings, and on each stand-in that has a result.
+
+    results: of any experiments, presets, origins and devices. See `verdict.verdicts` for who speaks.
+    """
+    return verdict.verdicts(results, claims)

@@ -1,0 +1,196 @@
+"""The testable sentences of the pruning paper.
+
+What no number can test is left out: the motivation, what others are said to have done, the algebra of the gain, and the
+per-layer rates of an appendix that is not public. Sizes that the text gives, such as "13.6 % lower", are no claims of
+their own: the effect that the paper's tables give stands beside ours (`printed.effect`).
+
+Columns that its experiments are read by, besides data, model, method, attack, epoch and seed: `keep` (share of the
+weights kept), `epsilon` (of differential privacy), `matched` ("attack": of a sweep over epsilon, the rows as leaky as
+the pruned model), `label` (the class of the samples counted, or "all").
+Values: balanced_accuracy (the paper's attack accuracy), train_accuracy, test_accuracy, auc; js (nats); train_certainty
+and test_certainty (mean largest probability), train_loss, epochs_to_converge; weights (those that are not zero),
+reduction_ratio, storage_bytes, multiply_adds (of one answer), inference_seconds, training_multiply_adds; output_error
+(largest distance between two networks' outputs) and failure_rate (share of draws that miss the theorem's epsilon).
+"""
+
+from mialab.claims.claim import Claim, Effect, First, Trend, above, below, near
+
+LENET, CNN = {"data": "mnist", "model": "lenet5"}, {"data": "cifar10", "model": "cnn4"}
+VGG10, VGG100 = ({"data": data, "model": "vgg16"} for data in ("cifar10", "cifar100"))
+MOBILE10, MOBILE100 = ({"data": data, "model": "mobilenet_v2"} for data in ("cifar10", "cifar100"))
+RESNET100 = {"data": "cifar100", "model": "resnet18"}
+TABLE1 = (LENET, VGG10, MOBILE10, VGG100, MOBILE100, RESNET100)
+CIFAR = (VGG10, {"data": "cifar10", "model": "resnet18"}, MOBILE10, VGG100, RESNET100, MOBILE100)  # of Table 4
+IMAGENET = ({"data": "imagenet", "model": "mobilenet_v2"}, {"data": "imagenet", "model": "resnet18"})
+
+TEXTURES = ({"data": "textures", "model": "small_cnn"},)
+PHOTOGRAPHS = tuple({"data": "tiny-imagenet-10", "model": setting["model"]} for setting in IMAGENET)
+
+ATTACK, RAHMAN = {"attack": "nasr-paper"}, {"attack": "shadow-rahman"}
+NONE, PRUNED, GAME, BOTH, DP, SUBSET_SUM = (
+    {"method": method} for method in ("none", "pruning", "min_max", "pruning+min_max", "dp", "subset_sum")
+)
+WHOLE = {"label": "all"}
+GAP = ("train_accuracy", "test_accuracy")
+
+SMALL_LOSS = "small: less than 0.02"
+CLOSE = "close: within 0.02"
+
+
+def claim(id, section, experiment, test, sentence, *, on=TABLE1, stand_ins=TEXTURES, choice="") -> Claim:
+    """A claim of the pruning paper, about all rows of Table 1 unless it says otherwise."""
+    name = f"pruning/{experiment}"
+    return Claim(id, "pruning", section, sentence, name, **test, settings=on, stand_ins=stand_ins, choice=choice)
+
+
+def leak(method: dict, other: dict | tuple = (), *, attack: dict = ATTACK) -> Effect:
+    """The attack's balanced accuracy on one method, less that on another."""
+    return Effect("balanced_accuracy", of=attack | method, minus=attack | other if other else ())
+
+
+def accuracy(method: dict, other: dict) -> Effect:
+    """The accuracy on fresh samples of one method, less that of another."""
+    return Effect("test_accuracy", of=method, minus=other)
+
+
+# Two or three lines a claim, to be read at a glance: name, section, experiment, test; then the sentence.
+# fmt: off
+AGAINST_BASELINE = (  # Tables 1 and 3
+    claim("pruning-lowers-attack", "abstract, 1, 5.3, 6", "table1", below(leak(PRUNED, NONE)),
+          "A pruned model is attacked less successfully than a plain one."),
+    claim("pruning-lowers-attack-on-imagenet", "5.3, 6", "table3", below(leak(PRUNED, NONE)),
+          "On ImageNet too, a pruned model is attacked less successfully.", on=IMAGENET, stand_ins=PHOTOGRAPHS),
+    claim("pruning-keeps-accuracy", "abstract, 1, 3.1, 6", "table1", above(accuracy(PRUNED, NONE), -0.02),
+          "A pruned model is nearly as accurate as a plain one.", choice=SMALL_LOSS),
+    claim("pruning-keeps-accuracy-on-imagenet", "1, 5.1, 6", "table3", above(accuracy(PRUNED, NONE), -0.02),
+          "On ImageNet too, a pruned model is nearly as accurate.",
+          on=IMAGENET, stand_ins=PHOTOGRAPHS, choice=SMALL_LOSS),
+)
+
+AGAINST_MIN_MAX = (  # Table 1
+    claim("pruning-beats-min-max", "abstract, 1, 5.3", "table1", below(leak(PRUNED, GAME)),
+          "A pruned model is attacked less successfully than one trained by the min-max game."),
+    claim("pruning-near-min-max-on-mobilenet", "5.3", "table1", near(leak(PRUNED, GAME), 0.02),
+          "On MobileNetV2, pruning and the min-max game are attacked about as successfully.",
+          on=(MOBILE10, MOBILE100), choice=CLOSE),
+    claim("min-max-lowers-attack", "1", "table1", below(leak(GAME, NONE)),
+          "The min-max game protects members."),
+    claim("min-max-costs-training", "1", "table1", above(Effect("training_multiply_adds", GAME, NONE)),
+          "The min-max game makes training more work."),
+)
+
+AGAINST_DP = (  # Table 2
+    claim("pruning-beats-dp", "1, 5.3, 6", "table2", below(leak(PRUNED, DP)),
+          "A pruned model is attacked less successfully than one trained with differential privacy.", on=(LENET,)),
+    claim("pruning-beats-dp-on-cnn", "1, 5.3, 6", "table2", below(leak(PRUNED, DP, attack=RAHMAN)),
+          "Pruned, the four-layer network is attacked less successfully than under differential privacy.", on=(CNN,)),
+    claim("pruning-more-accurate-than-dp", "5.3", "table2", above(accuracy(PRUNED, DP)),
+          "A pruned model is more accurate than one trained with differential privacy.", on=(LENET, CNN)),
+    claim("dp-loses-accuracy", "1, 2.2, 5.3", "table2", below(accuracy(DP, NONE), -0.01),
+          "Differential privacy costs noticeable accuracy.", on=(LENET, CNN), choice="noticeable: more than 0.01"),
+    claim("dp-below-70-at-equal-attack", "5.3", "table2",
+          below(Effect("test_accuracy", DP | {"matched": "attack"}), 0.7),
+          "Where differential privacy protects as well as pruning, it is right in under 70 % of cases.",
+          on=(CNN,), choice="0.7 is the paper's number"),
+    claim("dp-below-25-at-strongest", "5.3", "table2", below(Effect("test_accuracy", DP | {"epsilon": First()}), 0.25),
+          "With the most noise, differential privacy leaves an accuracy of under 25 %.",
+          on=(CNN,), choice="0.25 is the paper's number"),
+)
+
+SMALLER = (  # Table 4, Figure 3
+    claim("lenet5-shrinks-by-15.78", "5.3", "table4", near(Effect("reduction_ratio", PRUNED), 0.1, 15.78),
+          "LeNet-5 keeps one weight in 15.78.", on=(LENET,), stand_ins=(), choice="15.78 is printed; met within 0.1"),
+    claim("cifar-models-shrink-tenfold", "5.3", "table4", above(Effect("reduction_ratio", PRUNED), 10.05),
+          "The networks for CIFAR shrink at least 10.06 times.", on=CIFAR, stand_ins=(),
+          choice="10.06 is printed, and rounded"),
+    claim("resnet18-on-imagenet-shrinks-by-3.37", "5.3", "table4", near(Effect("reduction_ratio", PRUNED), 0.1, 3.37),
+          "On ImageNet ResNet-18 keeps one weight in 3.37.", on=IMAGENET[1:], stand_ins=(),
+          choice="3.37 is printed; met within 0.1"),
+    claim("mobilenet-on-imagenet-shrinks-by-3.27", "5.3", "table4", near(Effect("reduction_ratio", PRUNED), 0.1, 3.27),
+          "On ImageNet MobileNetV2 keeps one weight in 3.27.", on=IMAGENET[:1], stand_ins=(),
+          choice="3.27 is printed; met within 0.1"),
+    claim("pruning-shrinks-storage", "abstract, 1, 6", "table4", below(Effect("storage_bytes", PRUNED, NONE)),
+          "A pruned model takes less storage.", on=(LENET, *CIFAR)),
+    claim("pruning-saves-operations", "abstract, 1, 6", "table4", below(Effect("multiply_adds", PRUNED, NONE)),
+          "A pruned model needs fewer operations for an answer.", on=(LENET, *CIFAR)),
+    claim("pruning-is-faster", "1, 6", "table4", below(Effect("inference_seconds", PRUNED, NONE)),
+          "A pruned model answers faster.", on=(LENET, *CIFAR)),
+    claim("fewer-weights-than-baseline", "5.3", "figure3", below(Effect("weights", PRUNED, NONE)),
+          "Pruning leaves far fewer weights than plain training.", on=(VGG10,)),
+    claim("fewer-weights-than-min-max", "5.3", "figure3", below(Effect("weights", PRUNED, GAME)),
+          "Pruning leaves far fewer weights than the min-max game.", on=(VGG10,)),
+    claim("fewer-weights-with-both", "5.4", "figure3", below(Effect("weights", BOTH, NONE)),
+          "Pruning within the min-max game leaves far fewer weights than plain training.", on=(VGG10,)),
+)
+
+LOSS = (  # Figure 2
+    claim("pruning-converges-in-20-epochs", "5.3", "figure2", below(Effect("epochs_to_converge", PRUNED), 20),
+          "The loss of the pruned model settles within 20 epochs.", on=(VGG10,), choice="20 is the paper's number"),
+    claim("pruning-ends-at-higher-loss", "5.3", "figure2", above(Effect("train_loss", PRUNED, NONE)),
+          "On its training samples the pruned model ends at a higher loss than the plain one.", on=(VGG10,)),
+    claim("pruning-ends-at-higher-loss-than-min-max", "5.3", "figure2", above(Effect("train_loss", PRUNED, GAME)),
+          "On its training samples the pruned model ends at a higher loss than one of the min-max game.", on=(VGG10,)),
+)
+
+COMBINED = (  # Tables 5 and 6
+    claim("combination-beats-pruning", "1, 5.4, 6", "table5", below(leak(BOTH, PRUNED)),
+          "Pruning within the min-max game lowers the attack further than pruning alone.", on=(VGG10, VGG100)),
+    claim("combination-near-pruning-on-mnist", "5.4", "table5", near(leak(BOTH, PRUNED), 0.02),
+          "On MNIST the combination is attacked about as successfully as pruning alone.", on=(LENET,), choice=CLOSE),
+    claim("combination-beats-min-max", "6", "table6", below(leak(BOTH | WHOLE, GAME | WHOLE)),
+          "The combination lowers the attack further than the min-max game alone.", on=(VGG10,)),
+    claim("combination-beats-baseline", "1, 6", "table6", below(leak(BOTH | WHOLE, NONE | WHOLE)),
+          "The combination lowers the attack below that on a plain model.", on=(VGG10,)),
+)
+
+OVERFITTING = (  # sections 4.2 and 5.5, Table 6
+    claim("pruning-narrows-gap", "4.2, 5.3, 5.5", "table6", below(Effect(GAP, PRUNED | WHOLE, NONE | WHOLE)),
+          "Pruning narrows the generalisation gap.", on=(VGG10,)),
+    claim("attack-follows-gap-over-methods", "5.5", "table6",
+          above(Trend(leak(WHOLE), Effect(GAP, WHOLE), ("method",))),
+          "Of the four ways of training, the one with the wider gap is attacked more successfully.", on=(VGG10,)),
+    claim("attack-follows-gap-over-classes", "5.5", "table6",
+          above(Trend(leak(NONE | {"label": tuple(range(10))}), Effect(GAP, NONE), ("label",))),
+          "Classes with a wider gap between training and fresh samples are attacked more successfully.", on=(VGG10,)),
+    claim("baseline-surest-of-members", "5.5", "table6",
+          above(Effect("train_certainty", NONE | WHOLE, PRUNED | WHOLE)),
+          "Pruning makes a model less certain about its training samples.", on=(VGG10,)),
+    claim("baseline-surer-of-members-than-min-max", "5.5", "table6",
+          above(Effect("train_certainty", NONE | WHOLE, GAME | WHOLE)),
+          "The min-max game makes a model less certain about its training samples.", on=(VGG10,)),
+    claim("combination-less-sure-of-members", "5.5", "table6",
+          below(Effect("train_certainty", BOTH | WHOLE, NONE | WHOLE)),
+          "Both together make a model less certain about its training samples.", on=(VGG10,)),
+    claim("baseline-less-sure-of-fresh-samples", "5.5", "table6",
+          above(Effect(("train_certainty", "test_certainty"), NONE | WHOLE), 0.01),
+          "A plain model is noticeably less certain about fresh samples than about its own.",
+          on=(VGG10,), choice="noticeably: by more than 0.01"),
+    *(claim(f"{name}-as-sure-of-fresh-samples", "5.5", "table6",
+            near(Effect("test_certainty", method | WHOLE, NONE | WHOLE), 0.02),
+            f"{words} hardly changes a model's certainty about fresh samples.", on=(VGG10,), choice=CLOSE)
+      for name, method, words in (("pruned", PRUNED, "Pruning"), ("min-max", GAME, "The min-max game"),
+                                  ("combination", BOTH, "The combination of pruning and the min-max game"))),
+    claim("pruning-lowers-divergence", "4.2", "sparsity",
+          above(Trend(Effect("js", ATTACK), Effect("keep", ATTACK), ("keep",))),
+          "The fewer weights are kept, the closer are the outputs on members and on non-members."),
+    claim("attack-follows-divergence", "4.2", "sparsity", above(Trend(leak({}), Effect("js", ATTACK), ("keep",))),
+          "The further apart the outputs on members and non-members, the more successful the attack."),
+)
+
+THEOREM = (  # section 4.2, Theorem 1
+    claim("random-network-holds-the-target", "4.2", "theorem1", below(Effect("failure_rate", SUBSET_SUM), 0.05),
+          "A wide enough random network nearly always holds a subnetwork that answers as a given one does.",
+          on=(LENET,), choice="nearly always: in more than 0.95 of the draws"),
+    claim("subnetwork-as-accurate", "abstract, 1, 4.2", "theorem1", near(accuracy(SUBSET_SUM, NONE), 0.01),
+          "The subnetwork of a random network is about as accurate as the network that it stands for.",
+          on=(LENET,), choice="about: within 0.01"),
+    claim("subnetwork-protects", "abstract, 1, 6", "theorem1", below(leak(SUBSET_SUM, NONE)),
+          "The subnetwork of a random network protects members better than the network that it stands for.",
+          on=(LENET,)),
+)
+# fmt: on
+
+CLAIMS = (
+    *(*AGAINST_BASELINE, *AGAINST_MIN_MAX, *AGAINST_DP, *SMALLER),
+    *(*LOSS, *COMBINED, *OVERFITTING, *THEOREM),
+)

@@ -1,0 +1,256 @@
+"""Verdicts as text for a terminal and as JSON types. Both depend on results only: no seconds, dates or paths."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from mialab.claims.claim import Claim, Filter
+from mialab.claims.printed import Finding, audit
+from mialab.claims.verdict import FEWEST_SEEDS, NOT_RUN, VERDICTS, Verdict
+from mialab.names import unknown
+
+PAPERS = ("ensemble", "pruning")
+WIDTH = 120
+CHANCE = 0.05  # of an interval that misses
+LEGEND = (
+    "A verdict comes from the 95 % interval of the effect over seeds (Student's t). supported: all of it lies where "
+    "the claim puts the effect. contradicted: none of it does. undecided: it holds the border (0, for an effect above "
+    "or below 0), or there are fewer than two seeds. not run: there is no result.",
+    "The papers' own data and architectures are judged at presets course and paper only; a stand-in speaks for itself, "
+    "at every preset. Of several results one is judged, and which one does not depend on what it says: none that is "
+    "superseded if there is another; then one with two seeds or more; one with all seeds of its preset; the larger "
+    "preset; more seeds; recorded before local. Results of different devices are never pooled. paper: the same effect "
+    "in the paper's own tables.",
+)
+
+
+def text(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str | None = None) -> str:
+    """All claims with their verdicts by paper, a legend, and the audit of the printed numbers; ends in a newline.
+
+    paper, verdict: only these; with a verdict, the audit is left out. Raises ValueError for an unknown one, with close
+    names.
+    """
+    chosen = _chosen(verdicts, paper, verdict)
+    blocks = [_of_paper(name, own) for name in PAPERS if (own := [v for v in chosen if v.claim.paper == name])]
+    blocks += [[line for part in (*LEGEND, chance(chosen)) for line in _wrapped(part)]]
+    if verdict is None:
+        blocks.append(_printed([finding for finding in audit() if paper in (None, finding.check.paper)]))
+    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+def to_dict(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str | None = None) -> dict:
+    """The same as JSON types: {"version": 1, "claims": [CLAIM], "printed": [CHECK]}.
+
+    CLAIM: {"id", "paper", "section", "sentence", "experiment", "test", "choice", "verdicts": [{"verdict", "setting",
+    "stand_in", "effect": {"value", "low", "high"} or None, "seeds", "awaited", "compared", "preset", "origin", "device"
+    (None of a local result), "paper_effect"}]}. CHECK: {"id", "paper", "where", "sentence", "consistent", "numbers"}.
+    Raises ValueError as `text` does.
+    """
+    chosen = _chosen(verdicts, paper, verdict)
+    findings = audit() if verdict is None else []
+    return {
+        "version": 1,
+        "claims": [_claim_dict(claim, own) for claim, own in _by_claim(chosen)],
+        "printed": [_finding_dict(finding) for finding in findings if paper in (None, finding.check.paper)],
+    }
+
+
+def judged_rows(verdicts: Sequence[Verdict]) -> list[dict]:
+    """A row for each verdict that rests on a result, for `notebook.table`."""
+    return [
+        {
+            "claim": _said(verdict.claim),
+            "verdict": verdict.verdict,
+            "effect": f"{effect_text(verdict)}; {_to_be(verdict.claim)}",
+            "measured on": _where(verdict),
+            "seeds": verdict.seeds,
+        }
+        for verdict in verdicts
+        if verdict.verdict != NOT_RUN
+    ]
+
+
+def waiting_rows(verdicts: Sequence[Verdict]) -> list[dict]:
+    """A row for each claim that was not run on all of its paper's settings, for `notebook.table`."""
+    return [
+        {
+            "claim": _said(claim),
+            "effect": _to_be(claim),
+            "experiment": claim.experiment,
+            "on": _settings(own),
+        }
+        for claim, own in _by_claim([verdict for verdict in verdicts if verdict.verdict == NOT_RUN])
+    ]
+
+
+def check_rows(findings: Sequence[Finding]) -> list[dict]:
+    """A row for each check of the printed numbers, for `notebook.table`."""
+    return [
+        {
+            "where": finding.check.where,
+            "would have to hold": finding.check.sentence,
+            "holds": "yes" if finding.consistent else "no",
+            "numbers": numbers_text(finding),
+        }
+        for finding in findings
+    ]
+
+
+def count(verdicts: Sequence[Verdict]) -> str:
+    """How many of each kind, in words."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    return ", ".join(f"{counts[kind]} {kind}" for kind in VERDICTS if counts[kind])
+
+
+def chance(verdicts: Sequence[Verdict]) -> str:
+    """One sentence: how many of these verdicts would come out wrong by chance alone."""
+    judged = sum(verdict.seeds >= FEWEST_SEEDS for verdict in verdicts)
+    if not judged:
+        return "None of these verdicts rests on an interval."
+    return (
+        f"{judged} of these verdicts rest on an interval. One such interval in 20 misses: if there were no effect at "
+        f"all, about {CHANCE * judged:.1f} of them would come out supported or contradicted by chance. They share "
+        "runs, so that such errors come in groups."
+    )
+
+
+def place(setting: Filter) -> str:
+    """A data set and its architecture, in words."""
+    return ", ".join(" or ".join(value) if isinstance(value, tuple) else str(value) for value in setting.values())
+
+
+def effect_text(verdict: Verdict) -> str:
+    """The effect and its interval, or nothing."""
+    if verdict.effect is None:
+        return ""
+    value, low, high = (number_text(verdict.claim, number) for number in verdict.effect)
+    return f"{value} [{low}, {high}]" if low else value
+
+
+def number_text(claim: Claim, number: float | None) -> str:
+    """An effect in four decimals where they show something, else in four digits; a sign where 0 is the border."""
+    if number is None:
+        return ""
+    sign = "" if claim.null else "+"
+    return f"{number:{sign}.4f}" if number == 0 or 0.001 <= abs(number) < 10 else f"{number:{sign}.4g}"
+
+
+def source_text(verdict: Verdict) -> str:
+    """Where a verdict comes from: preset, origin and, of a recorded result, device."""
+    named = verdict.origin != "local" or ", " in verdict.device  # this machine, unless several had a part in it
+    where = f"{verdict.origin} on {verdict.device}" if named else verdict.origin
+    lacking = f", {verdict.seeds} of {verdict.awaited} seeds" if verdict.seeds < verdict.awaited else ""
+    return f"{verdict.preset}, {where}{lacking}"
+
+
+def _chosen(verdicts, paper, verdict) -> list[Verdict]:
+    for kind, name, known in (("paper", paper, PAPERS), ("verdict", verdict, VERDICTS)):
+        if name is not None and name not in known:
+            raise ValueError(unknown(kind, name, known))
+    return [v for v in verdicts if paper in (None, v.claim.paper) and verdict in (None, v.verdict)]
+
+
+def _by_claim(verdicts: Sequence[Verdict]) -> list[tuple[Claim, list[Verdict]]]:
+    claims: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        claims.setdefault(verdict.claim.id, []).append(verdict)
+    return [(own[0].claim, own) for own in claims.values()]
+
+
+def _of_paper(paper: str, verdicts: Sequence[Verdict]) -> list[str]:
+    claims = _by_claim(verdicts)
+    lines = [f"{paper} paper: {len(claims)} claims"]
+    for stand_in, name in ((False, "on its own data and architectures"), (True, "on stand-ins")):
+        if counted := count([verdict for verdict in verdicts if verdict.stand_in == stand_in]):
+            lines.append(f"  {name}: {counted}")
+    return lines + [line for claim, own in claims for line in _of_claim(claim, own)]
+
+
+def _of_claim(claim: Claim, verdicts: Sequence[Verdict]) -> list[str]:
+    lines = _wrapped(f"{_said(claim)} [effect {_to_be(claim)}]", indent=4)
+    for verdict in verdicts:
+        if verdict.verdict != NOT_RUN:
+            seeds = f"{verdict.seeds} seed{'s' * (verdict.seeds != 1)}"
+            lines += _wrapped(f"  {verdict.verdict:<12}  {effect_text(verdict):<26}  {seeds:<7}  {_where(verdict)}", 53)
+    if missing := [verdict for verdict in verdicts if verdict.verdict == NOT_RUN]:
+        lines += _wrapped(f"  {NOT_RUN:<12}  {claim.experiment}: {_settings(missing)}", indent=16)
+    return lines
+
+
+def _said(claim: Claim) -> str:
+    return f"{claim.id} ({claim.section}): {claim.sentence}"
+
+
+def _to_be(claim: Claim) -> str:
+    return f"to be {claim.test}" + (f" ({claim.choice})" if claim.choice else "")
+
+
+def _settings(verdicts: Sequence[Verdict]) -> str:
+    return "; ".join(place(verdict.setting) + _on_paper(verdict) for verdict in verdicts)
+
+
+def _where(verdict: Verdict) -> str:
+    stand_in = "stand-in " if verdict.stand_in else ""
+    return f"{stand_in}{place(verdict.setting)}: {source_text(verdict)}{_on_paper(verdict)}"
+
+
+def _on_paper(verdict: Verdict) -> str:
+    return "" if verdict.paper_effect is None else f" (paper {number_text(verdict.claim, verdict.paper_effect)})"
+
+
+def _printed(findings: Sequence[Finding]) -> list[str]:
+    agree = sum(finding.consistent for finding in findings)
+    lines = [f"audit of the printed numbers: {agree} of {len(findings)} checks agree (per cent, points, millions)"]
+    for finding in findings:
+        check, answer = finding.check, "agrees" if finding.consistent else "does not agree"
+        lines += _wrapped(f"{check.id} ({check.where}): {check.sentence}", indent=4)
+        lines += _wrapped(f"  {answer:<14}  {numbers_text(finding)}", indent=18)
+    return lines
+
+
+def numbers_text(finding: Finding) -> str:
+    """A finding's numbers in one line."""
+    return "; ".join(f"{name} {value:g}" for name, value in rounded(finding).items())
+
+
+def rounded(finding: Finding) -> dict[str, float]:
+    """A finding's numbers, to four digits: as the papers print theirs."""
+    return {name: float(f"{value:.4g}") for name, value in finding.numbers.items()}
+
+
+def _wrapped(line: str, indent: int = 0) -> list[str]:
+    """The line broken at 120 columns; what follows the first is indented."""
+    lead = len(line) - len(line.lstrip())
+    body = textwrap.fill(
+        line.lstrip(),
+        WIDTH,
+        initial_indent=" " * lead,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return body.splitlines()
+
+
+def _claim_dict(claim: Claim, verdicts: Sequence[Verdict]) -> dict:
+    said = {
+        name: getattr(claim, name) for name in ("id", "paper", "section", "sentence", "experiment", "test", "choice")
+    }
+    return {**said, "verdicts": [_verdict_dict(verdict) for verdict in verdicts]}
+
+
+def _verdict_dict(verdict: Verdict) -> dict:
+    plain = ("verdict", "stand_in", "seeds", "awaited", "compared", "preset", "origin", "paper_effect")
+    return {
+        **{name: getattr(verdict, name) for name in plain},
+        "setting": {name: list(v) if isinstance(v, tuple) else v for name, v in verdict.setting.items()},
+        "effect": verdict.effect and verdict.effect._asdict(),
+        "device": None if verdict.origin in ("", "local") else verdict.device,
+    }
+
+
+def _finding_dict(finding: Finding) -> dict:
+    said = {name: getattr(finding.check, name) for name in ("id", "paper", "where", "sentence")}
+    return {**said, "consistent": finding.consistent, "numbers": rounded(finding)}

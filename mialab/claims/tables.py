@@ -1,0 +1,33 @@
+"""The papers' tables as an experiment's rows, so that a claim's effect can be read off them too."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from mialab import reported
+from mialab.claims.claim import Claim, Filter, matches
+
+METHODS = {"baseline": "none", "mia_pruning": "pruning", "mia_pruning+min_max": "pruning+min_max"}
+SHARES = {"attack_accuracy": "balanced_accuracy", "test_accuracy": "test_accuracy", "train_accuracy": "train_accuracy"}
+ATTACKS = {"cnn4": "shadow-rahman"}  # all others are attacked by Nasr et al.'s network (pruning paper, section 5.2)
+
+
+def effect(claim: Claim, setting: Filter) -> float | None:
+    """A claim's effect as the table of its experiment's name prints it; None where there is none, or no such line."""
+    paper, table = claim.experiment.split("/")
+    rows = [row for row in _rows(paper) if row["table"] == table and matches(row, setting)]
+    return claim.effect.per_seed(rows).get(0)
+
+
+@cache
+def _rows(paper: str) -> list[dict]:
+    """One row for each table, data set, model and method; accuracies as shares, everything of one repetition, 0."""
+    lines: dict[tuple, dict] = {}
+    for row in reported.rows():
+        if row["paper"] == paper and row["source"].startswith("table"):
+            key = row["source"], row["dataset"], row["model"], METHODS.get(row["method"], row["method"])
+            line = lines.setdefault(key, dict(zip(("table", "data", "model", "method"), key, strict=True)))
+            line |= {"seed": 0, "label": "all", "attack": ATTACKS.get(row["model"], "nasr-paper")}
+            share = SHARES.get(row["metric"])
+            line[share or row["metric"]] = row["value"] / 100 if share else row["value"]
+    return list(lines.values())

@@ -1,0 +1,156 @@
+"""From rows to verdicts: which result speaks for a claim, the interval over its seeds, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mialab import metrics
+from mialab.claims import tables
+from mialab.claims.claim import Claim, Effect, Filter, Trend, matches
+from mialab.experiments.grid import PRESETS, SEEDS
+from mialab.metrics import Estimate
+
+if TYPE_CHECKING:
+    from mialab.experiments.results import Result
+
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
+PLACE = ("data", "model")
+FEWEST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one result says of a claim on one data set and architecture.
+
+    setting: data and model; of a claim that was not run, the filter that found nothing. stand_in: not the paper's own.
+    effect: mean and 95 % interval over `seeds` repetitions (Student's t; no interval from a single one), None if not
+    run. compared: the effect in words, with the epochs and sizes that were found. preset, origin ("local", "recorded",
+    "superseded"), device: of the result that spoke; awaited: repetitions that it is to have. paper_effect: the same
+    effect in the paper's own tables, None where they do not print it.
+    """
+
+    claim: Claim
+    verdict: str
+    setting: Filter
+    stand_in: bool = False
+    effect: Estimate | None = None
+    seeds: int = 0
+    compared: str = ""
+    preset: str = ""
+    origin: str = ""
+    device: str = ""
+    awaited: int = 0
+    paper_effect: float | None = None
+
+
+class _Heard(NamedTuple):
+    """A result that can be asked about a claim at one place: its effect by seed."""
+
+    result: Result
+    effect: Effect | Trend
+    by_seed: dict[int, float]
+
+
+def verdicts(results: Iterable[Result], claims: Sequence[Claim]) -> list[Verdict]:
+    """A verdict for every claim on every setting of the paper, and for every stand-in that has a result.
+
+    The paper's own settings are judged on results of presets `course` and `paper` only. Of several results one speaks
+    and the others are not heard, by a rule that does not look at what they say; see `rank`.
+    """
+    by_experiment: dict[str, list[Result]] = {}
+    for result in results:
+        by_experiment.setdefault(result.experiment, []).append(result)
+    return [verdict for claim in claims for verdict in _of_claim(claim, by_experiment.get(claim.experiment, []))]
+
+
+def decide(claim: Claim, effect: Estimate, seeds: int) -> str:
+    """The verdict that an interval over seeds gives; undecided with fewer than two of them.
+
+    Supported where the whole interval has what the claim says, contradicted where the whole interval lacks it. For
+    "above 0" that means that it holds 0 when undecided; for "within 0 ± m", that it holds -m or m.
+    """
+    if seeds < FEWEST_SEEDS:
+        return UNDECIDED
+    low, high, null, margin = effect.low, effect.high, claim.null, claim.margin
+    holds, fails = {
+        ">": (low > null, high < null),
+        "<": (high < null, low > null),
+        "=": (null - margin < low and high < null + margin, high < null - margin or low > null + margin),
+    }[claim.direction]
+    return SUPPORTED if holds else CONTRADICTED if fails else UNDECIDED
+
+
+def rank(result: Result, seeds: int) -> tuple:
+    """Which of several results speaks: the one with the greatest rank, whatever it says.
+
+    A superseded one only when there is no other. Then one with an interval (two seeds or more) before one without; one
+    with all seeds of its preset before one that is still being computed; the larger preset; more seeds; recorded before
+    local. Equals are told apart by the device's name. Only one device is heard: rows of several are never pooled.
+    """
+    current, recorded = result.origin != "superseded", result.origin == "recorded"
+    whole = seeds >= awaited(result, seeds)
+    return current, seeds >= FEWEST_SEEDS, whole, PRESETS.index(result.preset), seeds, recorded
+
+
+def awaited(result: Result, seeds: int) -> int:
+    """How many repetitions a result is to have of a setting of which it has some: those of its preset.
+
+    A result that lacks no cell, such as a record, has what it is to have. One that does may lack those of others.
+    """
+    return max(seeds, SEEDS[result.preset]) if result.missing else seeds
+
+
+def _of_claim(claim: Claim, results: Sequence[Result]) -> list[Verdict]:
+    at_scale = [result for result in results if result.preset != "smoke"]
+    own = [verdict for setting in claim.settings for verdict in _of_setting(claim, setting, at_scale)]
+    return own + [
+        verdict
+        for setting in claim.stand_ins
+        for verdict in _of_setting(claim, setting, results, stand_in=True)
+        if verdict.verdict != NOT_RUN
+    ]
+
+
+def _of_setting(claim: Claim, setting: Filter, results: Sequence[Result], *, stand_in: bool = False) -> list[Verdict]:
+    """One verdict for each architecture found under the setting; "not run" where there is none."""
+    heard: dict[tuple, list[_Heard]] = {}
+    for result in sorted(results, key=lambda result: result.device):
+        for place, rows in _places(setting, result.rows).items():
+            if by_seed := claim.effect.per_seed(rows):
+                heard.setdefault(place, []).append(_Heard(result, claim.effect.resolved(rows), by_seed))
+    if not heard:
+        return [Verdict(claim, NOT_RUN, setting, stand_in=stand_in, paper_effect=tables.effect(claim, setting))]
+    return [
+        _of_place(claim, dict(zip(PLACE, place, strict=True)), candidates, stand_in)
+        for place, candidates in sorted(heard.items())
+    ]
+
+
+def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_in: bool) -> Verdict:
+    result, effect, by_seed = max(candidates, key=lambda heard: rank(heard.result, len(heard.by_seed)))
+    estimate, seeds = metrics.mean_interval(list(by_seed.values())), len(by_seed)
+    return Verdict(
+        claim,
+        decide(claim, estimate, seeds),
+        place,
+        stand_in=stand_in,
+        effect=estimate,
+        seeds=seeds,
+        compared=str(effect),
+        preset=result.preset,
+        origin=result.origin,
+        device=result.device,
+        awaited=awaited(result, seeds),
+        paper_effect=tables.effect(claim, place),
+    )
+
+
+def _places(setting: Filter, rows: Sequence[dict]) -> dict[tuple, list[dict]]:
+    places: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if matches(row, setting):
+            places.setdefault(tuple(row[column] for column in PLACE), []).append(row)
+    return places

@@ -1,0 +1,349 @@
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mialab import claims, experiments
+from mialab.claims import Claim, Effect, First, Last, Trend, printed, verdict
+from mialab.claims.claim import above, below, near
+from mialab.experiments.results import Result
+from mialab.metrics import Estimate
+
+TEXTURES = {"data": "textures", "model": "small_cnn"}
+CIFAR = {"data": "cifar10", "model": "alexnet"}
+ENSEMBLING = Effect("auc", of={"models": Last(), "attack": "gap"}, minus={"models": 1, "attack": "gap"})
+
+
+def made(test: dict | None = None, **changes) -> Claim:
+    """A claim about AlexNet on CIFAR-10: ensembling helps the gap attack."""
+    test = above(ENSEMBLING) if test is None else test
+    about = {"settings": (CIFAR,), "stand_ins": (TEXTURES,)} | changes
+    return Claim("made", "ensemble", "1", "A sentence.", "ensemble/made", **(test | about))
+
+
+def rows(effects, *, base=0.6, place=CIFAR, **columns) -> tuple[dict, ...]:
+    """A row of one model and one of ten for each repetition, which differ in AUC by its effect."""
+    return tuple(
+        {**place, "models": size, "attack": "gap", "auc": base + share * effect, "seed": seed, **columns}
+        for seed, effect in enumerate(effects)
+        for size, share in ((1, 0), (10, 1))
+    )
+
+
+def result(effects=(), *, preset="paper", origin="recorded", device="GPU", missing=0, **how) -> Result:
+    return Result("ensemble/made", preset, origin, device, rows(effects, **how), missing)
+
+
+def only(results, test=None, **changes):
+    (found,) = claims.verdicts(results, [made(test, **changes)])
+    return found
+
+
+# Effects
+
+
+def test_an_effect_is_the_difference_of_means_within_each_seed():
+    measured = ENSEMBLING.per_seed([*rows([0.1, -0.2]), *rows([9.0], attack="other")])
+    assert measured == pytest.approx({0: 0.1, 1: -0.2})
+
+
+def test_a_pair_of_columns_counts_by_its_difference():
+    there = [{"seed": 4, "train_accuracy": 0.9, "test_accuracy": accuracy} for accuracy in (0.5, 0.7)]
+    assert Effect(("train_accuracy", "test_accuracy"), {}).per_seed(there) == pytest.approx({4: 0.3})
+
+
+def test_two_filters_on_either_side_give_a_difference_of_differences():
+    auc = {(1, 5): 0.50, (10, 5): 0.51, (1, 90): 0.60, (10, 90): 0.68}
+    there = [{"seed": 0, "models": m, "epoch": e, "auc": value} for (m, e), value in auc.items()]
+    late, early, many, one = {"epoch": Last()}, {"epoch": First()}, {"models": Last()}, {"models": 1}
+    effect = Effect("auc", of=(late | many, early | one), minus=(late | one, early | many))
+    assert effect.per_seed(there) == pytest.approx({0: (0.68 - 0.60) - (0.51 - 0.50)})
+
+
+def test_any_value_of_a_tuple_matches_and_a_row_without_the_column_does_not():
+    there = [{"seed": 0, "level": level, "share": level} for level in (0, 1, 2)] + [{"seed": 0, "share": 99}]
+    assert Effect("share", {"level": (0, 1)}).per_seed(there) == {0: 0.5}
+    assert Effect("share", {"level": "all"}).per_seed(there) == {}
+    assert Effect("share", {"level": First()}).per_seed([{"seed": 0, "level": "all", "share": 1}]) == {}
+
+
+def test_a_seed_that_lacks_the_last_epoch_is_left_out_and_not_read_at_another_one():
+    there = [
+        {"seed": 0, "epoch": 5, "auc": 0.5},
+        {"seed": 0, "epoch": 90, "auc": 0.9},
+        {"seed": 1, "epoch": 5, "auc": 0.6},
+    ]
+    assert Effect("auc", {"epoch": Last()}).per_seed(there) == {0: 0.9}
+    assert Effect("auc", {"epoch": First()}).per_seed(there) == {0: 0.5, 1: 0.6}
+
+
+def test_the_last_epoch_is_the_same_for_one_model_and_for_ten_even_if_ten_were_not_trained_so_far():
+    there = [{"seed": 0, "models": m, "epoch": e, "auc": e / 100} for m, e in ((1, 5), (1, 90), (10, 5))]
+    late = {"epoch": Last()}
+    assert Effect("auc", late | {"models": 10}, late | {"models": 1}).per_seed(there) == {}
+
+
+def test_a_method_that_trains_for_longer_has_a_last_epoch_of_its_own():
+    there = [
+        {"seed": 0, "method": m, "epoch": e, "auc": e} for m, e in (("none", 90), ("pruning", 90), ("pruning", 120))
+    ]
+    late = {"epoch": Last()}
+    assert Effect("auc", late | {"method": "pruning"}, late | {"method": "none"}).per_seed(there) == {0: 30}
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_a_seed_with_a_value_that_could_not_be_measured_is_left_out(value):
+    there = [*rows([0.1]), *({**row, "seed": 1, "auc": value} for row in rows([0.1]))]
+    assert list(ENSEMBLING.per_seed(there)) == [0]
+
+
+def trend_rows(x, y) -> list[dict]:
+    """A row of each repetition and epoch, x and y [seeds, epochs]."""
+    return [
+        {**CIFAR, "seed": seed, "epoch": epoch, "x": float(x[seed][epoch]), "y": float(y[seed][epoch])}
+        for seed, epochs in enumerate(x)
+        for epoch in range(len(epochs))
+    ]
+
+
+RISING = Trend(Effect("y", {}), Effect("x", {}), ("epoch",))
+
+
+def test_a_trend_is_the_slope_of_a_least_squares_line():
+    x, y = np.random.default_rng(0).normal(size=(2, 4, 7))
+    expected = {seed: np.polyfit(x[seed], y[seed], 1)[0] for seed in range(4)}
+    assert RISING.per_seed(trend_rows(x, y)) == pytest.approx(expected)
+
+
+def test_a_trend_needs_three_points_that_differ():
+    assert RISING.per_seed(trend_rows([[1, 2]], [[1, 2]])) == {}
+    assert RISING.per_seed(trend_rows([[2, 2, 2]], [[1, 2, 3]])) == {}
+    assert RISING.per_seed(trend_rows([[1, 2, 3]], [[5, 5, 5]])) == {0: 0}
+    assert RISING.per_seed(trend_rows([[1, 2, 3], [3, 2, 1]], [[1, 4, 7]] * 2)) == pytest.approx({0: 3, 1: -3})
+
+
+def test_an_effect_reads_aloud_with_what_was_found_for_first_and_last():
+    assert str(ENSEMBLING.resolved(rows([0.1]))) == "auc: models 10 minus models 1 (attack gap)"
+
+
+def test_no_difference_can_only_be_claimed_with_a_margin():
+    with pytest.raises(ValueError, match="made: .*margin"):
+        made(near(ENSEMBLING, 0.0))
+    with pytest.raises(ValueError, match="made: .*margin"):
+        made(above(ENSEMBLING), margin=0.1)
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("test", "interval", "expected"),
+    [
+        (above(ENSEMBLING), (0.01, 0.02), "supported"),
+        (above(ENSEMBLING), (-0.02, -0.01), "contradicted"),
+        (above(ENSEMBLING), (-0.01, 0.01), "undecided"),
+        (above(ENSEMBLING), (0.0, 0.01), "undecided"),
+        (above(ENSEMBLING, 0.5), (0.4, 0.45), "contradicted"),
+        (below(ENSEMBLING), (0.01, 0.02), "contradicted"),
+        (below(ENSEMBLING), (-0.02, -0.01), "supported"),
+        (below(ENSEMBLING), (-0.01, 0.01), "undecided"),
+        (near(ENSEMBLING, 0.02), (-0.01, 0.01), "supported"),
+        (near(ENSEMBLING, 0.02), (-0.03, 0.01), "undecided"),
+        (near(ENSEMBLING, 0.02), (0.01, 0.03), "undecided"),
+        (near(ENSEMBLING, 0.02), (-0.03, 0.03), "undecided"),
+        (near(ENSEMBLING, 0.02), (0.021, 0.03), "contradicted"),
+        (near(ENSEMBLING, 0.02), (-0.03, -0.021), "contradicted"),
+        (near(ENSEMBLING, 0.02, 0.5), (0.49, 0.51), "supported"),
+    ],
+)
+def test_a_verdict_follows_from_where_the_whole_interval_lies(test, interval, expected):
+    low, high = interval
+    estimate = Estimate((low + high) / 2, low, high)
+    assert verdict.decide(made(test), estimate, 3) == expected
+    assert verdict.decide(made(test), estimate, 1) == "undecided"
+
+
+def simulated(test, *, effect, seeds, noise=0.01, times=2000) -> Counter:
+    """The verdicts on so many experiments whose true effect is known, as shares."""
+    draws = np.random.default_rng(1).normal(effect, noise, (times, seeds))
+    return Counter({kind: n / times for kind, n in Counter(only([result(d)], test).verdict for d in draws).items()})
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_without_an_effect_one_verdict_in_twenty_is_wrong_evenly_on_both_sides(seeds):
+    shares = simulated(above(ENSEMBLING), effect=0, seeds=seeds)
+    assert shares["undecided"] == pytest.approx(0.95, abs=0.015)
+    assert shares["supported"] == pytest.approx(0.025, abs=0.011)
+    assert shares["contradicted"] == pytest.approx(0.025, abs=0.011)
+
+
+def test_without_a_trend_one_verdict_in_twenty_is_wrong_even_over_three_epochs():
+    draw, wrong = np.random.default_rng(2), 0
+    for _ in range(2000):
+        x, y = np.sort(draw.normal(size=(3, 3))), draw.normal(size=(3, 3))
+        wrong += only([replace(result(), rows=tuple(trend_rows(x, y)))], above(RISING)).verdict != "undecided"
+    assert wrong / 2000 < 0.06
+
+
+def test_a_clear_effect_is_found_on_its_own_side():
+    assert simulated(above(ENSEMBLING), effect=0.05, seeds=5, times=200)["supported"] > 0.99
+    assert simulated(above(ENSEMBLING), effect=-0.05, seeds=5, times=200)["contradicted"] > 0.99
+    assert simulated(below(ENSEMBLING), effect=0.05, seeds=5, times=200)["contradicted"] > 0.99
+
+
+def test_no_difference_is_seldom_supported_at_the_margin_and_mostly_well_within_it():
+    test = near(ENSEMBLING, 0.02)
+    assert simulated(test, effect=0.02, seeds=5)["supported"] == pytest.approx(0.025, abs=0.011)
+    assert simulated(test, effect=0.0, seeds=5, noise=0.005, times=200)["supported"] > 0.99
+    assert simulated(test, effect=0.05, seeds=5, noise=0.005, times=200)["contradicted"] > 0.99
+
+
+def test_a_claim_without_a_result_was_not_run_and_one_of_a_single_seed_is_undecided():
+    assert only([]).verdict == "not run"
+    assert only([result([])]).verdict == "not run"
+    single = only([result([0.4])])
+    assert (single.verdict, single.seeds) == ("undecided", 1)
+    assert single.effect == (pytest.approx(0.4), None, None)
+
+
+def test_the_papers_data_are_never_judged_on_a_stand_in():
+    own, stand_in = claims.verdicts([result([0.1, 0.11, 0.12], place=TEXTURES)], [made()])
+    assert (own.verdict, own.setting, own.stand_in) == ("not run", CIFAR, False)
+    assert (stand_in.verdict, stand_in.setting, stand_in.stand_in) == ("supported", TEXTURES, True)
+
+
+def test_another_architecture_on_the_papers_data_says_nothing_of_the_paper():
+    assert only([result([0.1, 0.11], place=CIFAR | {"model": "small_cnn"})]).verdict == "not run"
+
+
+def test_smoke_never_speaks_for_the_paper_but_for_its_stand_in():
+    assert only([result([0.1, 0.11, 0.12], preset="smoke")]).verdict == "not run"
+    _, stand_in = claims.verdicts([result([0.1, 0.11, 0.12], preset="smoke", place=TEXTURES)], [made()])
+    assert (stand_in.verdict, stand_in.preset) == ("supported", "smoke")
+
+
+def test_architectures_under_one_setting_are_judged_apart():
+    nets = CIFAR | {"model": ("alexnet", "resnet20")}
+    up, down = (
+        rows(effects, place=CIFAR | {"model": net})
+        for net, effects in (("alexnet", [0.1, 0.11, 0.12]), ("resnet20", [-0.1, -0.11, -0.12]))
+    )
+    together = replace(result(), rows=up + down)
+    found = claims.verdicts([together], [made(settings=(nets,))])
+    assert [(v.setting["model"], v.verdict) for v in found] == [("alexnet", "supported"), ("resnet20", "contradicted")]
+
+
+UP, MORE_UP = [0.10, 0.11, 0.12], [0.10, 0.11, 0.12, 0.13]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ({"preset": "paper"}, {"preset": "course", "seeds": 9}),
+        ({"seeds": 4, "origin": "local"}, {"seeds": 3, "origin": "recorded"}),
+        ({"origin": "recorded"}, {"origin": "local"}),
+        ({"preset": "course", "seeds": 2}, {"preset": "paper", "seeds": 1}),
+        ({"preset": "course", "origin": "local", "seeds": 1}, {"preset": "paper", "origin": "superseded", "seeds": 9}),
+        ({"device": "A"}, {"device": "B"}),
+        ({"preset": "course", "seeds": 3}, {"preset": "paper", "seeds": 4, "missing": 1, "origin": "local"}),
+        ({"preset": "paper", "seeds": 5, "missing": 9, "origin": "local"}, {"preset": "course", "seeds": 3}),
+    ],
+)
+@pytest.mark.parametrize("agrees", [True, False])
+def test_which_of_several_results_speaks_does_not_depend_on_what_it_says(better, worse, agrees):
+    def of(how, up):
+        how = dict(how)
+        effects = np.linspace(0.10, 0.12, how.pop("seeds", 3))
+        return result(effects if up else -effects, **how)
+
+    pair = [of(better, agrees), of(worse, not agrees)]
+    for order in (pair, pair[::-1]):
+        found = only(order)
+        assert (found.effect.value > 0) == agrees
+        assert all(getattr(found, name) == value for name, value in better.items() if name != "missing")
+
+
+def test_a_superseded_result_speaks_where_there_is_no_other_and_says_so():
+    assert only([result(UP, origin="superseded")]).origin == "superseded"
+
+
+def test_results_of_different_devices_are_not_pooled():
+    found = only([result([0.1], device="A"), result([0.1], device="B")])
+    assert (found.verdict, found.seeds, found.device) == ("undecided", 1, "A")
+
+
+def test_a_verdict_says_what_was_compared_and_how_many_repetitions_are_still_to_come():
+    assert only([result(UP)]).compared == "auc: models 10 minus models 1 (attack gap)"
+    assert [only([result(UP, missing=n)]).awaited for n in (0, 4)] == [3, experiments.SEEDS["paper"]]
+
+
+# What is shown
+
+
+def test_text_shows_each_claim_with_effect_interval_seeds_and_where_it_was_measured():
+    about = {"settings": (CIFAR, CIFAR | {"model": "resnet20"})}
+    there = [result([0.1, 0.11, 0.12], missing=2), result([0.0], place=TEXTURES, preset="smoke", origin="local")]
+    text = claims.text(claims.verdicts(there, [made(**about)]))
+    assert "made (1): A sentence. [effect to be > 0]" in text
+    assert (
+        "  supported     +0.1100 [+0.0852, +0.1348]  3 seeds  cifar10, alexnet: paper, recorded on GPU, 3 of 5 seeds"
+        in text
+    )
+    assert "  undecided     +0.0000                     1 seed   stand-in textures, small_cnn: smoke, local" in text
+    assert "  not run       ensemble/made: cifar10, resnet20" in text
+    assert "1 of these verdicts rest on an interval" in text
+
+
+def test_text_of_all_claims_fits_a_terminal_and_depends_on_nothing_but_the_results():
+    there = [result(UP), result(UP, place=TEXTURES, preset="smoke", origin="local")]
+    text = claims.text(claims.verdicts(there))
+    assert max(map(len, text.splitlines())) <= 120
+    assert text == claims.text(claims.verdicts(there[::-1]))
+    assert text.endswith("\n") and all(f"\n{one.id} (" in text for one in claims.ALL)
+
+
+def test_text_names_the_devices_of_a_local_result_only_if_there_were_several():
+    one, several = (claims.text([only([result(UP, origin="local", device=d)])]) for d in ("GPU", "CPU, GPU"))
+    assert "paper, local\n" in one
+    assert "paper, local on CPU, GPU" in several
+
+
+def test_a_choice_of_paper_or_verdict_shows_these_only():
+    found = claims.verdicts([replace(result(), experiment="ensemble/figure1")])
+    pruning = claims.text(found, paper="pruning")
+    assert "pruning paper: " in pruning and "ensemble paper" not in pruning and "divergence-rises" not in pruning
+    assert "ratios-fit" in pruning
+    both = claims.verdicts([result(UP)], [made(settings=(CIFAR, CIFAR | {"model": "resnet20"}))])
+    for kind in ("supported", "not run"):
+        (one,) = claims.to_dict(both, verdict=kind)["claims"]
+        assert [shown["verdict"] for shown in one["verdicts"]] == [kind]
+    assert claims.to_dict(both, verdict="contradicted") == {"version": 1, "claims": [], "printed": []}
+    assert "audit of the printed numbers" not in claims.text(both, verdict="supported")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"paper": "prunning"}, "did you mean pruning"), ({"verdict": "support"}, "did you mean supp")],
+)
+def test_an_unknown_paper_or_verdict_is_refused_with_close_names(asked, message):
+    for shown in (claims.text, claims.to_dict):
+        with pytest.raises(ValueError, match=message):
+            shown([], **asked)
+
+
+def test_the_json_holds_what_the_verdict_holds():
+    found = claims.verdicts([result(UP, missing=1)], [made(choice="our reading")])
+    shown = json.loads(json.dumps(claims.to_dict(found)))
+    (one,) = shown["claims"]
+    assert (one["id"], one["test"], one["choice"]) == ("made", "> 0", "our reading")
+    assert one["verdicts"] == [
+        {
+            **{"verdict": "supported", "setting": CIFAR, "stand_in": False, "seeds": 3, "awaited": 5},
+            **{"preset": "paper", "origin": "recorded", "device": "GPU", "paper_effect": None},
+            "compared": "auc: models 10 minus models 1 (attack gap)",
+            "effect": pytest.approx({"value": 0.11, "low": 0.0851586, "high": 0.1348414}),
+        }
+    ]
+    assert len(shown["printed"]) == len(printed.CHECKS)

@@ -1,0 +1,203 @@
+"""The claims of both papers as data: is each whole, does it find its rows, does its direction fit its sentence?"""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from mialab import attacks, claims, data, experiments, models
+from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
+from mialab.experiments.attacked import Attacked
+from mialab.experiments.results import Result
+from mialab.store import Cell
+
+CIFAR = {"data": "cifar10", "model": "alexnet"}
+
+
+def test_names_and_sentences_are_used_once():
+    ids = [each.id for each in claims.ALL] + [check.id for check in printed.CHECKS]
+    assert [name for name, n in Counter(ids).items() if n > 1] == []
+    assert [text for text, n in Counter(each.sentence for each in claims.ALL).items() if n > 1] == []
+    assert len(claims.ALL) > 120
+
+
+@pytest.mark.parametrize("one", claims.ALL, ids=lambda one: one.id)
+def test_a_claim_says_where_it_stands_and_what_in_its_test_is_our_choice(one):
+    assert one.paper in ("ensemble", "pruning")
+    assert one.sentence[0].isupper()
+    assert one.sentence.endswith(".")
+    for section in one.section.split(", "):
+        assert section == "abstract" or section.split(".")[0] in "123456A"
+    assert one.choice or (one.null == 0 and one.margin == 0)
+
+
+def test_every_experiment_that_a_claim_needs_exists_or_is_planned():
+    needed = {one.experiment for one in claims.ALL}
+    assert needed - set(experiments.ALL) == set(claims.PLANNED)
+    assert len(claims.PLANNED) == len(set(claims.PLANNED))
+
+
+COLUMNS = {
+    *("data", "model", "method", "epoch", "models", "fusion", "access", "attack"),
+    *("subset", "side", "level", "factor", "strength", "rescaled", "keep", "epsilon", "matched", "label"),
+}
+OF_AN_ATTACK = {"auc", "balanced_accuracy", "auc_above_plain"}
+VALUES = OF_AN_ATTACK | {
+    *("train_accuracy", "test_accuracy", "js", "confidence", "correct_confidence", "misclassified_confidence"),
+    *("agreement", "level_js", "unanimous", "share", "contribution", "changed", "train_certainty", "test_certainty"),
+    *("train_loss", "epochs_to_converge", "weights", "reduction_ratio", "storage_bytes", "multiply_adds"),
+    *("inference_seconds", "training_multiply_adds", "output_error", "failure_rate", "keep"),
+}
+
+
+def effects_of(one: Claim) -> list[Effect]:
+    return [one.effect.effect, one.effect.against] if isinstance(one.effect, Trend) else [one.effect]
+
+
+def filters_of(effect: Effect) -> list[dict]:
+    return [where for side in (effect.of, effect.minus) for where in (side if isinstance(side, tuple) else (side,))]
+
+
+@pytest.mark.parametrize("one", claims.ALL, ids=lambda one: one.id)
+def test_columns_values_attacks_data_and_architectures_are_known_by_name(one):
+    for effect in effects_of(one):
+        values = {effect.value} if isinstance(effect.value, str) else set(effect.value)
+        assert values <= VALUES
+        for where in filters_of(effect):
+            assert set(where) <= COLUMNS
+            assert ("attack" in where) >= bool(values & OF_AN_ATTACK)  # else attacks would be averaged
+            assert where.get("attack", "gap") in attacks.ALL
+    for setting in (*one.settings, *one.stand_ins):
+        assert set(setting) == {"data", "model"}
+        assert setting["data"] in {*data.names(), "imagenet", "tiny-imagenet-10"}
+        assert {setting["model"]} <= set(models.names()) or set(setting["model"]) <= set(models.names())
+
+
+@pytest.mark.parametrize(
+    ("words", "direction"),
+    [(("rises", "grows"), ">"), (("attack-falls", "lowers-leak", "lowers-attack", "costs-accuracy"), "<")],
+)
+def test_what_is_said_to_rise_is_tested_above_and_what_is_said_to_fall_below(words, direction):
+    said = [one for one in claims.ALL if any(word in one.id for word in words) and isinstance(one.effect, Effect)]
+    assert len(said) > 10
+    assert {one.direction for one in said} == {direction}
+
+
+@cache
+def template() -> dict:
+    """A row of a real cell that audits, on made-up outputs of one model."""
+    config = experiments.ALL["ensemble/figure1"].grid("smoke", seeds=(0,))[0]
+    config = replace(config, models=1, size=1, subsets=1, attacks=("gap",))
+    draw = np.random.default_rng(0)
+    arrays = {
+        "labels": draw.integers(0, 10, 400),
+        "member": np.arange(400) < 200,
+        "known": np.arange(400) % 2 == 0,
+        f"logits_{config.epoch}": draw.normal(size=(1, 400, 10)).astype(np.float32),
+    }
+    history = [[{"epoch": config.epoch, "learning_rate": 0.1, "train_accuracy": 0.1, "test_accuracy": 0.1}]]
+    cell = Cell({"history": history, "made_with": {"device": "none"}}, arrays)
+    (row,) = config.compute([cell], scratch=None).info["rows"]
+    assert identity(config, "gap").items() <= row.items()
+    return row
+
+
+def identity(config: Attacked, attack: str) -> dict:
+    target = config.target
+    where = {"data": target.data, "model": target.model, "method": target.method, "epoch": config.epoch}
+    return where | {"models": config.size, "fusion": config.fusion, "attack": attack, "seed": config.seed}
+
+
+def grid_rows(name: str, preset: str, *, shift=lambda row, value: random.random()) -> list[dict]:
+    """Rows as the experiment's grid gives them, with made-up measurements."""
+    made_up = []
+    for config in experiments.ALL[name].grid(preset, seeds=(0, 1, 2)):
+        for attack in config.attacks:
+            row = template() | identity(config, attack)
+            made_up.append(row | {value: shift(row, value) for value in experiments.ALL[name].values})
+    return made_up
+
+
+EXISTING = [one for one in claims.ALL if one.experiment in experiments.ALL]
+
+
+@pytest.mark.parametrize("preset", ["smoke", "course", "paper"])
+@pytest.mark.parametrize("one", EXISTING, ids=lambda one: one.id)
+def test_every_filter_of_an_existing_experiment_finds_its_rows_and_never_mixes_lines(one, preset, monkeypatch):
+    plain_mean = claim._mean
+
+    def mean(value, found):
+        """No two lines of one setting: the rows found may differ in the attack only, and then not in the value."""
+        lines = {tuple(row[c] for c in experiments.ALL[one.experiment].by if c != "attack") for row in found}
+        assert len(lines) <= 1
+        assert len({row["attack"] for row in found}) <= 1 or not {value} & OF_AN_ATTACK
+        return plain_mean(value, found)
+
+    monkeypatch.setattr(claim, "_mean", mean)
+    there = grid_rows(one.experiment, preset)
+    places = one.stand_ins if preset == "smoke" else one.settings
+    used = experiments.ALL[one.experiment].data(preset)
+    for place in [place for place in places if place["data"] in used]:
+        own = [row for row in there if claim.matches(row, place)]
+        assert set(one.effect.per_seed(own)) == {0, 1, 2}
+    assert any(place["data"] in used for place in places)
+
+
+def as_the_paper_says(row: dict, value: str) -> float:
+    """Accuracy and leak as the ensemble paper draws them: both grow with epochs and, the more so, with models."""
+    epochs, models, noise = row["epoch"] / 90, np.log2(row["models"]), random.gauss(0, 1e-4)
+    gap = 0.3 * epochs
+    if value == "test_accuracy":
+        return 0.55 + 0.07 * epochs + 0.01 * models + noise
+    if value == "train_accuracy":
+        return 0.55 + 0.07 * epochs + gap + noise
+    if value == "auc" and row["attack"] == "gap":
+        return 0.5 + gap / 2 + noise
+    return 0.505 + gap / 2 + epochs * 0.04 * models + noise
+
+
+@cache
+def as_published(name: str) -> tuple[Result, ...]:
+    """A result at preset `paper` in which everything is as the paper says."""
+    random.seed(0)
+    measured = tuple(grid_rows(name, "paper", shift=as_the_paper_says))
+    return (Result(name, "paper", "recorded", "GPU", measured, 0),)
+
+
+def test_a_change_is_one_difference_less_the_other():
+    there = [
+        {"seed": 0, "side": s, "level": level, "x": x}
+        for (s, level), x in {
+            ("members", 1): 0.9,
+            ("nonmembers", 1): 0.5,
+            ("members", 2): 0.8,
+            ("nonmembers", 2): 0.7,
+        }.items()
+    ]
+    found = ensemble.change(lambda where: ensemble.lead("x", where), {"level": 1}, {"level": 2})
+    assert found.per_seed(there) == pytest.approx({0: (0.9 - 0.5) - (0.8 - 0.7)})
+
+
+@pytest.mark.parametrize("one", EXISTING, ids=lambda one: one.id)
+def test_if_all_is_as_the_paper_says_every_claim_is_supported(one):
+    there = as_published(one.experiment)
+    own, *_ = claims.verdicts(there, [one])
+    assert (own.verdict, own.setting) == ("supported", CIFAR)
+    if one.direction != "=":
+        swapped = replace(one, direction={">": "<", "<": ">"}[one.direction])
+        assert claims.verdicts(there, [swapped])[0].verdict == "contradicted"
+
+
+def test_the_books_tables_hold_every_claim_once_as_judged_or_as_waiting():
+    found = claims.verdicts(as_published("ensemble/figure1"))
+    judged, waiting = show.judged_rows(found), show.waiting_rows(found)
+    assert len(judged) == sum(v.verdict != "not run" for v in found) > 5
+    names = {row["claim"].split(" ")[0] for row in judged + waiting}
+    assert names == {one.id for one in claims.ALL}
+    (row,) = [row for row in judged if row["claim"].startswith("ensemble-leak-rises ")]
+    assert row["verdict"] == "supported"
+    assert row["effect"].endswith("]; to be > 0")
+    assert row["measured on"] == "cifar10, alexnet: paper, recorded on GPU"
