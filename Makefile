@@ -18,7 +18,7 @@ setup: $(READY)
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dp,book,dev]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dp,cluster,book,dev]'
 	touch $@
 
 # A failed build is forgotten: Sphinx would not repeat the warnings of pages that it has read.
@@ -27,6 +27,7 @@ book: setup notebooks
 	$(SHARED) $(VENV)/bin/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 
 test: lint book
+	$(SHARED) $(PY) -m mialab regress --preset smoke --out _build/regress
 	$(SHARED) $(PY) -m pytest --numprocesses 2 $(PYTEST)
 
 serve: book
@@ -48,7 +49,7 @@ lint: setup
 # Resolve afresh and write what was installed: run it to take newer versions, then read the difference.
 lock:
 	rm -rf _build/lock && $(PYTHON) -m venv _build/lock
-	_build/lock/bin/python -m pip install --quiet --upgrade --editable '.[dp,book,lab,dev]'
+	_build/lock/bin/python -m pip install --quiet --upgrade --editable '.[dp,cluster,book,lab,dev,bench]'
 	_build/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:

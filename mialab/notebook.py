@@ -1,12 +1,14 @@
-"""What every chapter starts with, and how it shows tables and computed sentences."""
+"""What every chapter starts with, how it shows tables and computed sentences, and how it publishes its numbers."""
 
 import html
+import math
 
 import matplotlib
-import torch
 from IPython.display import HTML, Markdown, display
 
 from mialab import __version__
+
+PUBLISHED = "mialab_published"  # the key of the numbers in an output's metadata
 
 STYLE = {
     "figure.figsize": (6.2, 3.0),
@@ -27,6 +29,8 @@ def setup() -> None:
 
 def banner(preset: str) -> None:
     """Say in one line on what this chapter runs."""
+    import torch  # here, so that `mialab regress` reads numbers without it
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} thread(s)"
     say(f"mialab {__version__} · torch {torch.__version__} · {device} · preset `{preset}`")
 
@@ -50,3 +54,21 @@ def table(rows: list[dict], *, formats: dict[str, str] | None = None, caption: s
     body = "".join("<tr>" + "".join(f"<td>{cell(c, v)}</td>" for c, v in row.items()) + "</tr>" for row in rows)
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     display(HTML(f"<table class='table'>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
+
+
+def publish(**numbers: float | int | bool) -> None:
+    """Hand numbers to `mialab regress`, which compares them with the committed baseline; a reader sees nothing.
+
+    They travel in the metadata of an output without content. Each is finite and a plain float, int or bool; each name
+    is published once in a chapter. Raises TypeError or ValueError, naming the number.
+    """
+    display({}, raw=True, metadata={PUBLISHED: {name: _plain(name, value) for name, value in numbers.items()}})
+
+
+def _plain(name: str, value: object) -> float | int | bool:
+    if not isinstance(value, float | int):  # a bool is an int
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"publish: {name} is {kind}; expected a float, int or bool: convert it, as with float()")
+    if not math.isfinite(value):
+        raise ValueError(f"publish: {name} is {value}; expected a finite number: leave it out where there is none")
+    return float(value) if isinstance(value, float) else value  # numpy's float64 is a float, but not a plain one

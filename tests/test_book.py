@@ -98,6 +98,7 @@ display_quiz("quizzes/01.json")
 ```{{code-cell}} python3
 :tags: [remove-cell, ci-check]
 
+notebook.publish(answer=42)
 assert preset == "smoke"
 ```
 """
@@ -124,6 +125,8 @@ FAULTS = {
     "code cell 1: unknown tags": ("[remove-cell]\n\nfrom", "[remove-cell, hidden]\n\nfrom"),
     "exercises: 2, at least 3": (exercise("ex-c"), ""),
     "exercises: ['ex-a', 'ex-b', 'ex-c'] need": ("{solution-start} ex-b", "{solution-start} ex-a"),
+    "numbers: no cell": ("publish(answer=42)", "publish()"),
+    "numbers: the last cell": ("notebook.publish", "assert seed == 0\nnotebook.publish"),
     "last cell": ("assert preset", "preset"),
     "last cell: must hold": ("[remove-cell, ci-check]", "[hide-cell]"),
     "figure without alternative text: ![](a.png)": ("## Explore", "![](a.png)\n\n## Explore"),

@@ -79,3 +79,30 @@ def test_a_logarithmic_roc_starts_at_ten_false_positives_and_keeps_the_curves_he
     assert ax.get_xlim() == (10 / 2000, 1)
     assert y[0] == pytest.approx(metrics.tpr_at_fpr(scores, member, 10 / 2000).value)
     assert (x[-1], y[-1]) == (1, 1)
+
+
+def test_published_numbers_travel_in_the_metadata_of_an_output_without_content(monkeypatch):
+    calls = []
+    monkeypatch.setattr(notebook, "display", lambda *data, **options: calls.append((data, options)))
+    notebook.publish(auc=np.float64(0.61), n=3, ok=True)
+    ((content,), options) = calls[0]
+    assert content == {} and options["raw"]
+    numbers = options["metadata"][notebook.PUBLISHED]
+    assert numbers == {"auc": 0.61, "n": 3, "ok": True}
+    assert [type(number) for number in numbers.values()] == [float, int, bool]
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (np.float32(0.5), "publish: auc is numpy.float32; expected a float, int or bool"),
+        ("0.5", "publish: auc is str; expected a float, int or bool: convert it"),
+        (None, "publish: auc is NoneType"),
+        ([0.5], "publish: auc is list"),
+        (float("nan"), "publish: auc is nan; expected a finite number"),
+        (np.inf, "publish: auc is inf; expected a finite number"),
+    ],
+)
+def test_what_is_no_finite_plain_number_is_not_published(value, complaint):
+    with pytest.raises((TypeError, ValueError), match=complaint):
+        notebook.publish(auc=value)

@@ -50,6 +50,7 @@ def faults(text: str) -> list[str]:
         *parameter_faults(cells),
         *cell_faults(cells),
         *exercise_faults(text),
+        *published_faults(cells),
         *last_cell_faults(notebook),
         *figure_faults(text, cells),
         *ruff_faults(cells),
@@ -143,6 +144,15 @@ def exercise_faults(text: str) -> list[str]:
     if exercises != solutions:
         found.append(f"exercises: {exercises} need solutions in the same order, not {solutions}")
     return found
+
+
+def published_faults(cells: list) -> list[str]:
+    """`mialab regress` watches what a chapter publishes, also where an assert fails: so numbers come before asserts."""
+    if not any(re.search(r"^notebook\.publish\(\s*[\w*]", cell.source, flags=re.M) for cell in cells):
+        return ["numbers: no cell calls notebook.publish() with at least one"]
+    if re.search(r"^assert .*^notebook\.publish\(", cells[-1].source, flags=re.M | re.S):
+        return ["numbers: the last cell must publish them above its asserts"]
+    return []
 
 
 def last_cell_faults(notebook) -> list[str]:
