@@ -1,0 +1,134 @@
+"""`mialab experiments`, `run`, `show` and `record`: what there is, compute it, look at it, keep it."""
+
+from mialab.cli import options, output
+
+LIST = """\
+The cost is an estimate for one cell after another, none of them done yet: right to a factor of about two on a machine
+that is not busy otherwise.
+
+example:
+  mialab experiments
+"""
+RUN = """\
+A run may be interrupted at any instant and started again: what is finished is kept, and a long training goes on from
+its checkpoint. Two runs may share a store. Parts may run on machines that share a folder, or one after another.
+
+examples:
+  mialab run ensemble/figure1                                   smoke: embedded data, minutes on two cores
+  mialab run ensemble/figure1 --preset course --only 3/8        the third of eight parts, on this machine
+  mialab run ensemble/figure1 --preset paper --jobs 2           two processes, which share out GPUs and threads
+  mialab run ensemble/figure1 --scheduler tcp://head:8786       on the workers of a Dask cluster
+"""
+SHOW = """\
+One line per setting: mean [95 % interval over seeds]. What the paper prints stands beside the lines that it belongs
+to. Nothing is computed.
+
+examples:
+  mialab show ensemble/figure1
+  mialab show ensemble/figure1 --preset smoke --attack loss --json figure1.json
+"""
+RECORD = """\
+Writes book/results/NAME.PRESET.DEVICE.json: rows, configurations, seeds, device, versions. A record that the code
+has left behind moves to book/results/superseded; records of other devices stay. Outside a checkout set MIALAB_RESULTS
+to a folder of yours.
+
+example:
+  mialab run basics/overfitting && mialab record basics/overfitting
+"""
+
+
+def add(commands) -> None:
+    """Add the commands to the command line."""
+    _add_experiments(commands)
+    _add_run(commands)
+    _add_show(commands)
+    _add_record(commands)
+
+
+def _add_experiments(commands):
+    parser = options.command(commands, "experiments", "what there is to run: data, cost here, records", LIST)
+    parser.set_defaults(run=_experiments)
+
+
+def _add_run(commands):
+    parser = options.command(commands, "run", "compute what is missing of an experiment, and show it", RUN)
+    options.experiment(parser)
+    options.preset(parser, default="smoke")
+    parser.add_argument("--seeds", metavar="N", type=options.count, help="repetitions (default: the preset's)")
+    parser.add_argument("--only", metavar="I/N", type=options.part, help="of the trainings, every Nth from the Ith on")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--jobs", metavar="N", type=options.count, help="processes (default: one per GPU, else one)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, such as tcp://host:8786")
+    options.store(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_show(commands):
+    parser = options.command(commands, "show", "local and recorded results side by side with the paper's", SHOW)
+    options.experiment(parser)
+    options.preset(parser, every="every preset that has results")
+    parser.add_argument("--attack", metavar="NAME", action="append", help="attacks to show; repeatable; all: every one")
+    parser.add_argument("--json", metavar="OUT", help="also write the results to this file, as JSON")
+    options.store(parser)
+    parser.set_defaults(run=_show)
+
+
+def _add_record(commands):
+    parser = options.command(commands, "record", "keep the results of a finished run as a file for the book", RECORD)
+    options.experiment(parser)
+    options.preset(parser, default="smoke")
+    options.store(parser)
+    parser.set_defaults(run=_record)
+
+
+def _experiments(_):
+    from mialab.experiments import listing
+    from mialab.experiments.records import RecordError
+
+    with output.refusing(RecordError):
+        return output.show(listing.text())
+
+
+def _run(arguments):
+    from mialab import experiments
+    from mialab.experiments import executors, records, run, show
+    from mialab.store import StoreError, open_store
+
+    with output.refusing(ValueError):
+        experiment = experiments.get(arguments.name)
+    store, failed = open_store(arguments.store), 0
+    seeds = None if arguments.seeds is None else range(arguments.seeds)
+    try:
+        with executors.open_executor(jobs=arguments.jobs, scheduler=arguments.scheduler) as executor:
+            cells = experiment.grid(arguments.preset, seeds=seeds)
+            run.run(cells, store, executor=executor, only=arguments.only)
+    except (run.CellsFailed, executors.WorkersError, StoreError) as error:
+        failed = output.fail(error, output.FAILED)
+    with output.refusing(records.RecordError):
+        results = show.gather(experiment, store, preset=arguments.preset, seeds=seeds)
+    return output.show(show.text(experiment, results)) or failed
+
+
+def _show(arguments):
+    from mialab import experiments
+    from mialab.experiments import show
+    from mialab.store import open_store
+
+    place = None if arguments.json is None else output.target(arguments.json)
+    with output.refusing(ValueError):
+        experiment = experiments.get(arguments.name)
+        results = show.gather(experiment, open_store(arguments.store), preset=arguments.preset)
+        text = show.text(experiment, results, attacks=arguments.attack)
+    failed = 0 if place is None else output.write(place, show.to_dict(experiment, results, attacks=arguments.attack))
+    return output.show(text) or failed
+
+
+def _record(arguments):
+    from mialab import experiments
+    from mialab.experiments import records
+    from mialab.store import open_store
+
+    with output.refusing(ValueError):
+        experiment = experiments.get(arguments.name)
+        place = records.record(experiment, arguments.preset, open_store(arguments.store))
+    return output.show(f"{place}\n")

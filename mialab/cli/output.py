@@ -1,0 +1,94 @@
+"""What every command shares: printing, refusing in one line, and writing files whole or not at all."""
+
+import contextlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+FAILED = 1  # something that was asked for went wrong: a cell, a chapter
+REFUSED = 2  # what was asked for cannot be
+
+
+class Refused(Exception):
+    """What was asked for cannot be; one line that says why and what to do."""
+
+
+@contextlib.contextmanager
+def refusing(*errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors, each of them one line for whoever typed the command, into `Refused`."""
+    try:
+        yield
+    except errors as error:
+        raise Refused(error) from error
+
+
+def target(out: str, *taken: str | Path | None, option: str = "--json") -> Path:
+    """Where `option out` will be written. Refused before the work where that cannot be, or is a place `taken`."""
+    place = Path(os.path.realpath(out))  # what a link points to is written, the link stays
+    try:
+        found = _obstacle(place, [os.path.realpath(each) for each in taken if each is not None])
+    except OSError as error:
+        found = error.strerror
+    if found:
+        raise Refused(f"{option} {out}: found {found}; expected a file that can be written; choose another")
+    return place
+
+
+def _obstacle(place: Path, taken: list[str]) -> str | None:
+    if place.is_dir():
+        return "a directory"
+    if place.exists() and not place.is_file():
+        return "no regular file"
+    if any(str(place) == each or place.exists() and os.path.exists(each) and place.samefile(each) for each in taken):
+        return "a file that is read, or is written by another option"
+    if not place.parent.is_dir():
+        return f"no folder {place.parent}"
+    places = [place.parent] + [place] * place.exists()
+    return None if all(os.access(each, os.W_OK) for each in places) else "no permission to write"
+
+
+def write(place: Path, content: object) -> int:
+    """Write the JSON whole or not at all; the exit code."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return keep(place, lambda file: file.write(text.encode()))
+
+
+def keep(place: Path, save: Callable[[BinaryIO], object], *, option: str = "--json") -> int:
+    """Write what `save` writes whole or not at all; the exit code."""
+    draft = place.with_name(f".mialab-{uuid.uuid4().hex}")
+    try:
+        with draft.open("wb") as file:
+            save(file)
+        os.replace(draft, place)
+    except OSError as error:
+        return fail(f"{option} {place}: cannot be written ({error.strerror or error}); choose another")
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+    return 0
+
+
+def fail(message: object, code: int = REFUSED) -> int:
+    """Tell an error in one line on stderr; the exit code."""
+    print("mialab: error: " + " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+def warn(message, category, filename, lineno, file=None, line=None) -> None:
+    """Tell a warning in one line on stderr; stands in for `warnings.showwarning`."""
+    print("mialab: warning: " + " ".join(str(message).split()), file=sys.stderr)
+
+
+def show(text: str) -> int:
+    """Print; the exit code."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be said there
+        if not isinstance(error, BrokenPipeError):  # that is only a reader, such as `head`, that has seen enough
+            return fail(f"the report cannot be printed ({error.strerror})")
+    return 0

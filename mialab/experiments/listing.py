@@ -1,0 +1,36 @@
+"""Every experiment that exists: what it runs on, what it would cost here, and what is recorded of it."""
+
+from mialab import experiments
+from mialab.experiments import cost, records
+from mialab.experiments.grid import PRESETS, Experiment
+from mialab.experiments.tables import table
+from mialab.store import Store, surroundings
+
+
+def text() -> str:
+    """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices."""
+    recorded = [record.result() for record in records.load()]
+    blocks = [[f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet"]]
+    for experiment in experiments.ALL.values():
+        kept = {
+            preset: dict.fromkeys(
+                result.device + " (superseded)" * (result.origin == records.SUPERSEDED)
+                for result in recorded
+                if (result.experiment, result.preset) == (experiment.name, preset)
+            )
+            for preset in PRESETS
+        }
+        columns = [
+            ["  preset", *(f"  {preset}" for preset in PRESETS)],
+            ["data", *(", ".join(experiment.data(preset)) for preset in PRESETS)],
+            ["cells", *(str(len(experiment.grid(preset))) for preset in PRESETS)],
+            ["cost here", *costs(experiment)],
+            ["recorded on", *(", ".join(devices) or "-" for devices in kept.values())],
+        ]
+        blocks.append([f"{experiment.name}: {experiment.title} ({experiment.source})", *table(columns)])
+    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+def costs(experiment: Experiment, *, store: Store | None = None) -> list[str]:
+    """What each preset would cost on this device, in words; with a store: what is missing there."""
+    return [cost.duration(cost.seconds(experiment.grid(preset), cost.rate(), store=store)) for preset in PRESETS]

@@ -1,0 +1,304 @@
+"""The commands experiments, run, show, record, claims, regress and doctor: what they call, print and refuse."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from toy_cases import MISSING, Measured, Trained, experiment
+
+from mialab import claims, cli, doctor, experiments, regress
+from mialab.cli import options
+from mialab.experiments import cost, grid, records, results, show
+from mialab.regress import Report
+from mialab.store import Store
+
+COMMANDS = ("audit", "experiments", "run", "show", "record", "claims", "regress", "doctor")
+SLOW = cost.Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)  # of a device that is not measured
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIALAB_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(cost, "rate", lambda: SLOW)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(experiments.ALL, "toy/table", experiment())
+    return experiments.ALL["toy/table"]
+
+
+def refused(capsys, *arguments, message, code=2):
+    """One line on stderr, nothing printed."""
+    assert cli.main(list(map(str, arguments))) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("mialab: error: ")
+    assert message in err
+
+
+def shown(toy, store, **options):
+    return show.text(toy, [results.local(toy, "smoke", store, **options)])
+
+
+# what they say of themselves
+
+
+def test_no_command_s_help_waits_for_torch_or_numpy():
+    code = f"""
+import contextlib, io, sys
+from mialab.cli import main
+for command in {COMMANDS!r}:
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([command, "--help"]) == 0
+print([name for name in ("torch", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_help_says_what_the_command_does_with_an_example_that_parses(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    examples = [re.split(r"  +|&&", line.strip())[0] for line in text.splitlines() if line.startswith("  mialab ")]
+    assert examples and all(len(line) <= 120 for line in text.splitlines())
+    for example in examples:
+        parsed = cli._parser().parse_args(shlex.split(example)[1:])
+        assert parsed.run.__name__ == f"_{shlex.split(example)[1]}"
+
+
+def test_the_presets_kept_for_help_are_those_of_the_package():
+    assert options.PRESETS == grid.PRESETS
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run toy/tabel", "unknown experiment 'toy/tabel'; did you mean toy/table"),
+        ("show ensemble/figure", "did you mean ensemble/figure1"),
+        ("record zzz", "unknown experiment 'zzz'; there are basics/overfitting"),
+        ("run toy/table --preset smok", "argument --preset: unknown preset 'smok'; did you mean smoke?"),
+        ("show toy/table --preset full", "argument --preset: unknown preset 'full'; there are smoke, course, paper"),
+        ("claims --preset full", "argument --preset"),
+        ("regress --preset full", "argument --preset"),
+        ("run toy/table --only 9/8", "found '9/8'; expected a part from 1/8 to 8/8"),
+        ("run toy/table --only 0/8", "expected a part from 1/8 to 8/8"),
+        ("run toy/table --only 1/0", "expected a part from 1/0 to 0/0"),
+        ("run toy/table --only 3", "found '3'; expected a part such as 3/8"),
+        ("run toy/table --only -1/8", "argument --only"),
+        ("run toy/table --jobs 0", "argument --jobs: found '0'; expected a whole number from 1 up"),
+        ("run toy/table --jobs two", "argument --jobs: found 'two'"),
+        ("run toy/table --seeds 0", "argument --seeds: found '0'"),
+        ("run toy/table --jobs 2 --scheduler tcp://a:1", "not allowed with argument"),
+        ("run", "required: NAME; see mialab run --help"),
+        ("show toy/table --attack loss", "no results of attack 'loss' yet"),
+        ("show toy/table --json absent/out.json", "--json absent/out.json: found no folder"),
+        ("claims --json absent/out.json", "--json absent/out.json: found no folder"),
+        ("claims --paper prunning", "unknown paper 'prunning'; did you mean pruning?"),
+        ("claims --verdict supportd", "unknown verdict 'supportd'; did you mean supported?"),
+        ("regress 99_nothing", "unknown chapter '99_nothing'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_with_code_2(toy, capsys, arguments, message):
+    refused(capsys, *arguments.split(), message=message)
+
+
+# run and show
+
+
+def test_run_computes_what_is_missing_and_prints_what_show_prints(toy, store, capsys):
+    assert cli.main(["run", "toy/table"]) == 0
+    printed = capsys.readouterr().out
+    assert all(store.has(cell) for cell in toy.grid("smoke"))
+    assert printed == shown(toy, store)
+    assert cli.main(["show", "toy/table"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_a_second_run_computes_nothing(toy, store, capsys, monkeypatch):
+    cli.main(["run", "toy/table"])
+    monkeypatch.setattr(Trained, "compute", None)
+    monkeypatch.setattr(Measured, "compute", None)
+    assert cli.main(["run", "toy/table"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_store_is_where_told(toy, store, tmp_path):
+    assert cli.main(["run", "toy/table", "--store", str(tmp_path / "other")]) == 0
+    assert Store(tmp_path / "other").has(toy.grid("smoke")[0]) and not store.root.exists()
+
+
+def test_only_a_part_of_the_trainings_leaves_the_rest_to_others(toy, store, capsys):
+    assert cli.main(["run", "toy/table", "--only", "1/3"]) == 0
+    assert [store.has(cell.target) for cell in toy.grid("smoke")[::2]] == [True, False, False]
+    assert "local: 1 seed, 4 cells missing: mialab run toy/table --preset smoke" in capsys.readouterr().out
+    for part in ("2/3", "3/3"):
+        assert cli.main(["run", "toy/table", "--only", part]) == 0
+    assert all(store.has(cell) for cell in toy.grid("smoke"))
+
+
+def test_fewer_seeds_are_run_and_shown_as_the_whole(toy, store, capsys):
+    assert cli.main(["run", "toy/table", "--seeds", "1"]) == 0
+    assert capsys.readouterr().out == shown(toy, store, seeds=[0])
+    assert "missing" not in shown(toy, store, seeds=[0])
+
+
+def test_a_missing_data_set_fails_its_cells_alone_and_says_the_remedy_of_the_data(store, capsys, monkeypatch):
+    monkeypatch.setitem(experiments.ALL, "toy/table", experiment(data=("digits", "absent")))
+    assert cli.main(["run", "toy/table"]) == 1
+    out, err = capsys.readouterr()
+    assert MISSING in err and err.count("\n") == 1 and "3 cells failed" in err
+    assert "data digits" in out and "6 cells missing" in out, "what could be computed is shown"
+
+
+def test_an_unwritable_store_fails_in_one_line(toy, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert cli.main(["run", "toy/table", "--store", str(tmp_path / "file" / "store")]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "cannot write to the store" in err and "--store" in err
+
+
+def test_an_interrupted_run_exits_with_130_and_no_traceback(toy, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trained, "compute", interrupted)
+    assert cli.main(["run", "toy/table"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_cell_is_told_in_one_line_and_computed_again(toy, store, capsys):
+    cli.main(["run", "toy/table"])
+    before, name = capsys.readouterr().out, store.name(toy.grid("smoke")[0])
+    (store.root / name / "cell.json").write_text("{")
+    assert cli.main(["run", "toy/table"]) == 0
+    out, err = capsys.readouterr()
+    assert out == before and err.startswith(f"mialab: warning: {name} is damaged") and err.count("\n") == 1
+
+
+def test_show_writes_the_json_that_the_package_gives(toy, store, tmp_path, capsys):
+    cli.main(["run", "toy/table"])
+    capsys.readouterr()
+    out = tmp_path / "out.json"
+    assert cli.main(["show", "toy/table", "--attack", "loss", "--json", str(out)]) == 0
+    expected = show.to_dict(toy, [results.local(toy, "smoke", store)], attacks=["loss"])
+    assert json.loads(out.read_text()) == expected
+    assert "attack loss" in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_named(toy, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("{")
+    refused(capsys, "show", "toy/table", message=f"{tmp_path}/results/a.json is no record")
+    refused(capsys, "experiments", message="a.json is no record")
+    refused(capsys, "claims", message="a.json is no record")
+    refused(capsys, "run", "toy/table", message="a.json is no record")
+
+
+# record
+
+
+def test_a_finished_run_is_recorded_and_then_shown_without_its_store(toy, tmp_path, capsys):
+    cli.main(["run", "toy/table"])
+    capsys.readouterr()
+    assert cli.main(["record", "toy/table"]) == 0
+    [made] = records.load()
+    assert capsys.readouterr().out == f"{tmp_path}/results/{made.file}\n"
+    assert cli.main(["show", "toy/table", "--store", str(tmp_path / "empty")]) == 0
+    out = capsys.readouterr().out
+    assert f"  recorded: on {made.device}, 3 seeds" in out and "local" not in out and "71.0 [68.5, 73.5]" in out
+
+
+def test_the_command_that_a_refused_record_names_completes_it(toy, capsys):
+    cli.main(["run", "toy/table", "--only", "1/3"])
+    capsys.readouterr()
+    assert cli.main(["record", "toy/table"]) == 2
+    command = capsys.readouterr().err.rpartition("compute them first: ")[2]
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert cli.main(["record", "toy/table"]) == 0
+
+
+# experiments
+
+
+def test_every_experiment_is_listed_with_data_cells_cost_and_records(toy, capsys):
+    cli.main(["run", "toy/table"])
+    cli.main(["record", "toy/table"])
+    capsys.readouterr()
+    assert cli.main(["experiments"]) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert len(blocks) == 1 + len(experiments.ALL)
+    for one in experiments.ALL.values():
+        [block] = [block for block in blocks if block.startswith(f"{one.name}: {one.title} ({one.source})")]
+        for preset in grid.PRESETS:
+            [line] = [line.split("  ") for line in block.splitlines() if line.strip().startswith(f"{preset} ")]
+            cells = [each.strip() for each in line if each.strip()]
+            assert cells[1:3] == [", ".join(one.data(preset)), str(len(one.grid(preset)))]
+    [own] = [block for block in blocks if block.startswith("toy/table")]
+    smoke, course = own.splitlines()[3:5]
+    assert smoke.endswith(records.load()[0].device) and course.endswith("  -")
+
+
+def test_listing_experiments_loads_no_data(capsys, monkeypatch):
+    monkeypatch.setattr(experiments.models.data, "load", None)
+    assert cli.main(["experiments"]) == 0
+
+
+# claims, regress, doctor
+
+
+def test_claims_gives_the_verdicts_of_local_and_recorded_results(capsys, tmp_path):
+    out = tmp_path / "claims.json"
+    assert cli.main(["claims", "--json", str(out)]) == 0
+    assert capsys.readouterr().out == claims.text(claims.verdicts([]))
+    assert json.loads(out.read_text()) == json.loads(json.dumps(claims.to_dict(claims.verdicts([]))))
+
+
+def test_claims_hears_the_results_of_every_experiment(toy, capsys, monkeypatch):
+    cli.main(["run", "toy/table"])
+    cli.main(["record", "toy/table"])
+    heard = []
+    monkeypatch.setattr(claims, "verdicts", lambda found: heard.extend(found) or [])
+    assert cli.main(["claims"]) == 0
+    assert [(each.experiment, each.origin) for each in heard] == [("toy/table", "local"), ("toy/table", "recorded")]
+
+
+@pytest.mark.parametrize(("failed", "code"), [(False, 0), (True, 1)])
+def test_regress_passes_its_arguments_on_and_fails_where_numbers_moved(tmp_path, capsys, monkeypatch, failed, code):
+    asked = {}
+
+    class Found(Report):
+        failed = property(lambda self: asked["failed"])
+
+        def text(self):
+            return "01_membership: told"
+
+    def fake(chapters, **kwargs):
+        asked.update(chapters=chapters, failed=failed, **kwargs)
+        return Found(())
+
+    monkeypatch.setattr(regress, "regress", fake)
+    arguments = f"regress 01 02 --out {tmp_path} --jobs 3 --store {tmp_path}/s --update"
+    assert cli.main(arguments.split()) == code
+    assert capsys.readouterr().out == "01_membership: told\n"
+    assert (asked["chapters"], asked["out"], asked["jobs"]) == (["01", "02"], tmp_path, 3)
+    assert (asked["preset"], asked["update"], asked["store"]) == ("smoke", True, tmp_path / "s")
+
+
+def test_doctor_prints_the_report_on_the_store_that_it_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "text", lambda store: f"{store.root}\n")
+    assert cli.main(["doctor", "--store", str(tmp_path / "other")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/other\n"

@@ -1,0 +1,284 @@
+"""What the doctor finds, what is known of data without loading it, and what cells are said to cost."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from toy_cases import Trained, experiment
+
+from mialab import audit, data, doctor, experiments, store, training
+from mialab.attacks.network import Network
+from mialab.data.known import known, place
+from mialab.experiments import cost
+from mialab.experiments.attacked import Attacked
+from mialab.experiments.cost import Audits, Rate, Work
+from mialab.experiments.models import Models
+from mialab.store import Store
+
+RATE = Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)
+FILES = [name for name in data.names() if known(name).files]
+RECIPE = training.Recipe(epochs=4, batch=100)
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIALAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(cost, "rate", lambda: RATE)
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def section(text, title):
+    [block] = [block for block in text.split("\n\n") if block.startswith(title)]
+    return [line.strip() for line in block.splitlines()[1:]]
+
+
+# data
+
+
+def same_size(name, root=None, samples=None):
+    loaded, size = data.load(name, root=root, samples=samples, download=False), known(name, samples=samples)
+    return (size.shape, size.classes, size.rows, size.train) == (
+        loaded.shape,
+        loaded.classes,
+        len(loaded),
+        loaded.train,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "samples"), [("textures", None), ("textures", (30, 50)), ("prototypes", None), ("digits", None)]
+)
+def test_what_is_known_of_embedded_data_is_what_loads(name, samples):
+    assert same_size(name, samples=samples)
+
+
+REAL = os.environ.get("MIALAB_DATA")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_known_of_real_data_is_what_loads(name):
+    if not REAL or place(name, REAL) is None:
+        pytest.skip(f"{name} is not under MIALAB_DATA")
+    assert same_size(name, root=REAL)
+
+
+def test_all_data_sets_are_known_and_others_refused_with_close_names():
+    assert all(known(name).name == name for name in data.names())
+    with pytest.raises(ValueError, match="unknown data set 'cifar'; did you mean cifar10"):
+        known("cifar")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_looked_for_where_the_loader_looks(name, tmp_path):
+    assert place(name, tmp_path) is None
+    with pytest.raises(data.DataError, match=str(tmp_path / known(name).files[0])):
+        data.load(name, root=tmp_path, download=False)
+    for file in known(name).files:
+        (tmp_path / file).mkdir(parents=True)
+        assert place(name, tmp_path) is not None
+
+
+def test_each_data_set_is_embedded_found_or_missing_with_the_way_to_get_it(tmp_path, empty):
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    lines = dict(line.split(maxsplit=1) for line in section(doctor.text(empty), "data ("))
+    assert list(lines) == list(data.names())
+    assert lines["textures"] == lines["digits"] == "embedded"
+    assert lines["cifar10"] == f"found at {tmp_path}/data/cifar-10-batches-py"
+    assert lines["svhn"].startswith("missing; the first load downloads it, or by hand: http")
+    assert lines["svhn"].endswith("train_32x32.mat")
+    assert all(lines[name].startswith("missing") for name in FILES if name != "cifar10")
+
+
+# the store
+
+
+def test_an_empty_store_is_reported_and_not_made(empty):
+    lines = section(doctor.text(empty), f"store ({empty.root})")
+    assert lines[0] == "0 cells" and lines[1].endswith("GiB free") and len(lines) == 2
+    assert not empty.root.exists()
+
+
+@pytest.mark.filterwarnings("ignore:toytrained")
+def test_damaged_and_foreign_things_in_the_store_are_named(empty):
+    cells = [Trained("digits", seed) for seed in range(4)]
+    for cell in cells:
+        empty.get(cell)
+    (empty.folder(cells[0]) / "arrays.safetensors").unlink()
+    (empty.folder(cells[1]) / "cell.json").write_text("{")
+    empty.find(cells[1])
+    (empty.root / "notes.txt").touch()
+    (empty.root / store.SCRATCH / "models-0123456789abcdef").mkdir()
+    lines = section(doctor.text(empty), "store (")
+    assert lines[0] == "2 cells (2 toytrained)"
+    assert lines[1] == "1 unfinished, which go on from their checkpoints"
+    assert lines[2] == f"damaged, will be set aside and computed again: {empty.name(cells[0])}"
+    assert lines[3].startswith(f"damaged and set aside, may be removed: damaged-{empty.name(cells[1])}")
+    assert lines[4] == "not of the store, left alone: notes.txt"
+
+
+def test_a_store_that_cannot_be_written_is_told(empty, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    assert "is not writable: choose another with --store" in section(doctor.text(empty), "store (")[1]
+
+
+def test_on_colab_a_store_outside_the_drive_is_told_to_vanish(empty, tmp_path, monkeypatch):
+    assert not any("Colab" in line for line in section(doctor.text(empty), "store ("))
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    hint = section(doctor.text(empty), "store (")[-1]
+    assert "this store is gone when Colab's runtime ends: run `from google.colab import drive;" in hint
+    assert hint.endswith("take --store /content/drive/MyDrive/mialab/store")
+    assert not any("Colab" in line for line in section(doctor.text(Store(store.DRIVE / "cells")), "store ("))
+    monkeypatch.setattr(doctor, "DRIVE", tmp_path)
+    assert not any("Colab" in line for line in section(doctor.text(empty), "store ("))
+
+
+# device, versions, extras
+
+
+def test_device_and_versions_are_named(empty):
+    text = doctor.text(empty)
+    assert section(text, "device")[-1].startswith(f"CPU with {os.cpu_count()} cores; torch uses ")
+    versions = dict(line.split(maxsplit=1) for line in section(text, "versions"))
+    assert versions["torch"] == metadata.version("torch") and {"python", "torchvision", "mialab", "code"} <= set(
+        versions
+    )
+
+
+def test_gpus_are_named_with_their_memory(empty, monkeypatch):
+    @dataclass
+    class Gpu:
+        name: str = "NVIDIA H100"
+        total_memory: int = 80 * 2**30
+
+    monkeypatch.setattr(doctor.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(doctor.torch.cuda, "get_device_properties", lambda _: Gpu())
+    assert section(doctor.text(empty), "device")[:2] == 2 * ["GPU NVIDIA H100, 80 GiB"]
+
+
+def test_an_extra_that_lacks_packages_is_told_with_the_command(empty, monkeypatch):
+    monkeypatch.setattr(
+        metadata, "requires", lambda _: ["numpy>=2", 'numpy>=1; extra == "full"', "nowhere-at-all>=1; extra == 'bare'"]
+    )
+    lines = section(doctor.text(empty), "extras")
+    assert [line.split(maxsplit=1) for line in lines] == [
+        ["full", "complete"],
+        ["bare", "lacks nowhere-at-all: pip install 'mialab[bare]'"],
+    ]
+
+
+# cost
+
+
+def test_multiply_adds_are_those_of_the_layers():
+    assert cost.count("tabular", (64,), 10).multiply_adds == 64 * 128 + 128 * 10
+    lenet = 28**2 * 6 * 25 + 10**2 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
+    assert cost.count("lenet5", (1, 32, 32), 10).multiply_adds == lenet
+    assert cost.count("tabular", (64,), 10).weights == 65 * 128 + 129 * 10
+
+
+def test_a_network_costs_by_samples_epochs_and_models():
+    one = Work("tabular", (64,), 10, rows=1000, batch=100, epochs=3)
+    adds = 64 * 128 + 128 * 10
+    assert one.seconds(Rate(1, 0, 0)) == 3 * 3 * 1000 * adds, "forward, and twice that backward"
+    assert one._replace(scored=500, models=2).seconds(Rate(1, 0, 0)) == 2 * (9000 + 500) * adds
+    steps = cost.count("tabular", (64,), 10).operations * 3 * 3
+    assert one.seconds(Rate(0, 0, 1)) == 10 * steps
+    assert one._replace(rows=1001).seconds(Rate(0, 0, 1)) == 11 * steps, "a last, small batch is a step"
+
+
+def test_a_cell_s_work_is_that_of_its_configuration():
+    cell = Models("textures", "small_cnn", RECIPE, epochs=(1, 4), samples=(300, 500), count=2)
+    work = cell.work()
+    assert work == Work("small_cnn", (3, 12, 12), 10, rows=300, batch=100, epochs=4, scored=2 * 800, models=2)
+    cifar = replace(cell, data="cifar10", model="alexnet", samples=None).work()
+    assert (cifar.rows, cifar.scored) == (50_000, 2 * 60_000), "no data are loaded for it"
+
+
+def test_the_steps_of_attack_networks_are_those_that_they_take(monkeypatch):
+    taken = Counter()
+    step = Network.step
+
+    def counted(self, *batch):
+        taken["steps"] += 1
+        return step(self, *batch)
+
+    monkeypatch.setattr(Network, "step", counted)
+    draw = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 100)  # 40 known members and as many others in each class
+    outputs = audit.Outputs(draw.normal(size=(1, 400, 4)), labels, np.arange(400) % 2)
+    for name in ("gap", "neural-published", "neural-released"):
+        taken.clear()
+        audit.audit(outputs, attacks=[name])
+        assert taken["steps"] == cost.attack_steps([name], pairs=160)
+
+
+def test_an_audit_costs_by_ensembles_samples_and_steps():
+    target = Models("textures", "small_cnn", RECIPE, epochs=(1, 4), samples=(300, 500))
+    cell = Attacked(target, 4, models=4, size=2, subsets=2, attacks=("gap", "neural-published"))
+    assert cell.work() == Audits(2, 800, steps=30 * 15), "240 known members, 480 in balance, batches of 32"
+    assert cell.work().seconds(RATE) == pytest.approx(2 * (800 * RATE.audited + 450 * RATE.attack_step))
+
+
+def test_a_shared_training_is_counted_once_and_what_the_store_has_not_at_all(empty):
+    @dataclass(frozen=True)
+    class Priced(Trained):
+        KIND: ClassVar[str] = "priced"
+
+        def work(self):
+            return Audits(1, 1, 0)
+
+    toy = experiment()
+    cells = [replace(cell, target=Priced("digits", cell.target.seed)) for cell in toy.grid("smoke")]
+    assert cost.seconds(cells, Rate(0, 0, 0, 1.0)) == 3
+    assert [type(cell) for cell in cost.closure(cells)[:3]] == [Priced, type(cells[0]), type(cells[0])]
+    empty.get(cells[0])
+    assert cost.seconds(cells, Rate(0, 0, 0, 1.0), store=empty) == 2
+    for cell in cells:
+        empty.get(cell)
+    (empty.folder(cells[0].target)).rename(empty.root / "elsewhere")
+    assert cost.seconds(cells, Rate(0, 0, 0, 1.0), store=empty) == 0, "what only finished cells need is not missed"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (8.6, "9 s"), (89, "89 s"), (100, "1.7 min"), (3000, "50 min"), (6000, "1.7 h"), (4e5, "4.6 days")],
+)
+def test_durations_are_told_to_two_digits(seconds, words):
+    assert cost.duration(seconds) == words
+
+
+def test_the_cost_of_each_preset_is_told_whole_and_missing(empty, monkeypatch):
+    monkeypatch.setattr(experiments, "ALL", {"toy/table": experiment()})
+    monkeypatch.setattr(Trained, "work", lambda _: Audits(1, 10_000_000, 0), raising=False)
+    assert section(doctor.text(empty), "cost")[-1].split() == ["toy/table", "30", "s", "30", "s", "50", "s"]
+    empty.get(experiment().grid("smoke")[0])
+    assert section(doctor.text(empty), "cost")[-1].split()[1:6] == ["30", "s", "(20", "s", "missing)"]
+
+
+def test_the_doctor_changes_nothing(tmp_path, empty):
+    before = sorted(Path(tmp_path).rglob("*"))
+    doctor.text(empty)
+    assert sorted(Path(tmp_path).rglob("*")) == before
+
+
+def test_rates_are_those_that_explain_what_trainings_take(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(cost, "_epoch_seconds", lambda work: work._replace(epochs=1).seconds(RATE))
+    monkeypatch.setattr(cost, "_attack_rates", lambda: RATE[3:])
+    assert cost.rate.__wrapped__() == pytest.approx(RATE)
+
+
+def test_trainings_and_audits_are_timed_here():
+    assert cost._epoch_seconds(Work("tabular", (4,), 2, rows=64, batch=32, epochs=3)) > 0
+    plain, step = cost._attack_rates()
+    assert plain > 0 and step > 0

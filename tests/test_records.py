@@ -1,0 +1,297 @@
+"""Recorded results: what a file holds, when it is stale, what happens to the old one, and the committed ones."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from toy_cases import Measured, Trained, experiment
+
+from mialab import experiments
+from mialab.experiments import records, show
+from mialab.experiments.records import RecordError, load, read, record, stale
+from mialab.experiments.results import local
+from mialab.store import Store
+
+COMMITTED = Path(__file__).parents[1] / "book" / "results"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(experiments.ALL, "toy/table", experiment())
+    return experiments.ALL["toy/table"]
+
+
+def recorded(toy, store, preset="smoke"):
+    for cell in toy.grid(preset):
+        store.get(cell)
+    return record(toy, preset, store)
+
+
+def changed_device(path, device):
+    """The same record as if made on another device, under its own name."""
+    other = replace(read(path), device=device)
+    path.with_name(other.file).write_text(records._text(other))
+    return path.with_name(other.file)
+
+
+# what a record holds
+
+
+def test_a_record_reads_back_with_rows_seeds_device_versions_and_seconds(toy, store):
+    path = recorded(toy, store)
+    made = read(path)
+    rows = local(toy, "smoke", store).rows
+    assert [list(row) for row in made.rows] == [list(row) for row in rows]
+    assert [row["auc"] for row in made.rows] == pytest.approx([row["auc"] for row in rows], rel=1e-5)
+    assert [row["tpr_0.01"] for row in made.rows] == [row["tpr_0.01"] for row in rows]
+    assert (made.experiment, made.preset, made.seeds) == ("toy/table", "smoke", (0, 1, 2))
+    cells = [store.find(config) for config in (*toy.grid("smoke"), *(each.target for each in toy.grid("smoke")[::2]))]
+    assert made.seconds == pytest.approx(sum(cell.info["seconds"] for cell in cells), abs=0.06)
+    assert made.device == cells[0].info["made_with"]["device"]
+    assert made.code == cells[0].info["made_with"]["code"] and made.made_with["torch"]
+    assert load() == [made] and made.origin == "recorded"
+
+
+def test_the_file_is_named_by_experiment_preset_and_device(toy, store):
+    path = recorded(toy, store)
+    assert path.name.startswith("toy-table.smoke.cpu-") and path.name.endswith(".json")
+    assert replace(read(path), device="NVIDIA H100 80GB HBM3").file == "toy-table.smoke.nvidia-h100-80gb-hbm3.json"
+
+
+def test_the_file_has_a_line_for_each_cell_and_row_and_is_plain_json(toy, store):
+    path = recorded(toy, store)
+    content = json.loads(path.read_text(), parse_constant=None)
+    lines = path.read_text().splitlines()
+    assert len(content["cells"]) == 6 + 3, "the trainings too"
+    assert [len(table["rows"]) for table in content["tables"]] == [18], "columns are named once"
+    for part in (*content["cells"], *content["tables"][0]["rows"]):
+        assert any(line.strip().rstrip(",") == json.dumps(part) for line in lines)
+    assert len(lines) < 27 + 20
+
+
+def test_numbers_are_kept_to_six_significant_digits():
+    assert records._short({"a": 0.123456789, "b": [1.0 / 3e6, None], "c": 7, "d": True}) == {
+        "a": 0.123457,
+        "b": [3.33333e-07, None],
+        "c": 7,
+        "d": True,
+    }
+
+
+def test_rows_of_different_columns_keep_theirs(tmp_path, toy, store):
+    made = read(recorded(toy, store))
+    mixed = replace(made, rows=({"seed": 0, "a": 1}, {"seed": 0, "b": None}, {"seed": 0, "b": 2}))
+    (tmp_path / "mixed.json").write_text(records._text(mixed))
+    assert read(tmp_path / "mixed.json") == mixed
+
+
+def test_where_cells_were_made_with_several_versions_all_are_named():
+    assert records._together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
+        "torch": "1 + 2",
+        "python": "3",
+    }
+
+
+# when one is refused
+
+
+def test_a_partial_result_is_refused_with_the_command_that_completes_it(toy, store, folder):
+    store.get(toy.grid("smoke")[0])
+    with pytest.raises(RecordError, match="5 of 6 cells of toy/table at preset smoke are not in the store") as refused:
+        record(toy, "smoke", store)
+    assert str(refused.value).endswith(f"mialab run toy/table --preset smoke --store {store.root}")
+    assert not folder.exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_and_keeps_what_lies_there(toy, store, folder, monkeypatch):
+    path = recorded(toy, store)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(RecordError, match="cannot be written .No space left on device.; set MIALAB_RESULTS"):
+        record(toy, "smoke", store)
+    assert path.read_bytes() == before and list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        (lambda text: text[:100], "JSONDecodeError"),
+        (lambda text: "[]", "TypeError"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "its format is 2, expected 1"),
+        (lambda text: text.replace('"format": 1,', ""), "KeyError"),
+        (lambda text: text.replace('"device":', '"machine":'), "machine"),
+        (lambda text: text.replace('"columns": ["data", ', '"columns": ['), "ValueError"),
+        (lambda text: text.replace('"preset": "smoke"', '"preset": "smoky"'), "its preset is 'smoky'"),
+        (lambda text: text.replace('"kind":', '"sort":'), "one of its cells lacks one of"),
+        (lambda text: text.replace('"seed"', '"number"'), "one of its rows lacks one of seed"),
+        (lambda text: text.replace('"seconds": ', '"seconds": "long", "made": '), "ValueError|TypeError"),
+    ],
+)
+def test_a_damaged_record_is_named_with_the_cause_and_the_remedy(toy, store, damage, cause):
+    path = recorded(toy, store)
+    assert damage(path.read_text()) != path.read_text()
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(RecordError, match=cause) as refused:
+        load()
+    assert str(refused.value).startswith(f"{path} is no record (") and "restore it with git" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+# when one is stale
+
+
+def test_a_fresh_record_is_not_stale(toy, store):
+    assert stale(read(recorded(toy, store))) is None
+    assert stale(read(recorded(toy, store, "paper"))) is None
+
+
+def test_a_raised_version_makes_records_stale_also_of_what_the_cells_need(toy, store, monkeypatch):
+    made = read(recorded(toy, store))
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    assert stale(made) == "its cells of kind toymeasured are of version 1, the code makes version 2"
+    monkeypatch.setattr(Measured, "VERSION", 1)
+    monkeypatch.setattr(Trained, "VERSION", 3)
+    assert stale(made) == "its cells of kind toytrained are of version 1, the code makes version 3"
+
+
+def test_a_changed_configuration_makes_records_stale_and_is_named(toy, store, monkeypatch):
+    made = read(recorded(toy, store))
+
+    def longer(preset, seed):
+        return tuple(replace(cell, target=replace(cell.target, epochs=7)) for cell in toy.cells(preset, seed))
+
+    monkeypatch.setitem(experiments.ALL, "toy/table", replace(toy, cells=longer))
+    assert stale(made) == "9 of its 9 cells are no longer in the grid, 9 are new: epochs default -> 7"
+
+
+def test_a_record_without_its_experiment_is_stale(toy, store, monkeypatch):
+    made = read(recorded(toy, store))
+    monkeypatch.delitem(experiments.ALL, "toy/table")
+    assert stale(made) == "there is no experiment toy/table any more"
+
+
+def test_a_refactoring_that_changes_no_setting_keeps_records(toy, store, monkeypatch):
+    made = read(recorded(toy, store))
+
+    @dataclass(frozen=True)
+    class Trained(Measured.__dataclass_fields__["target"].type):
+        def compute(self, inputs, *, scratch):
+            raise NotImplementedError
+
+    def refactored(preset, seed):
+        cells = toy.cells(preset, seed)
+        return tuple(replace(cell, target=Trained(cell.data, seed, cell.target.epochs)) for cell in cells)
+
+    monkeypatch.setitem(experiments.ALL, "toy/table", replace(toy, cells=refactored))
+    assert stale(made) is None
+
+
+# what happens to the old one
+
+
+def test_recording_again_replaces_a_record_that_holds(toy, store, folder):
+    first = recorded(toy, store)
+    assert recorded(toy, store) == first and [path.name for path in folder.rglob("*")] == [first.name]
+
+
+def test_recording_again_keeps_a_stale_record_among_the_superseded(toy, store, folder, monkeypatch):
+    old = read(recorded(toy, store))
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    new = recorded(toy, store)
+    current, superseded = load()
+    assert (current.origin, superseded.origin) == ("recorded", "superseded")
+    assert stale(current) is None and superseded == replace(old, origin="superseded")
+    monkeypatch.setattr(Measured, "VERSION", 3)
+    recorded(toy, store)
+    assert len(load()) == 3, "each has a name of its own"
+    assert [path.parent for path in sorted(folder.rglob("*.json"))].count(new.parent / "superseded") == 2
+
+
+def test_records_of_other_devices_stay(toy, store, monkeypatch):
+    other = changed_device(recorded(toy, store), "NVIDIA H100")
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    recorded(toy, store)
+    assert other.exists() and {each.device for each in load() if each.origin == "recorded"} >= {"NVIDIA H100"}
+
+
+def test_a_stale_record_is_shown_as_superseded_even_before_it_is_moved(toy, store, tmp_path, monkeypatch):
+    recorded(toy, store)
+    empty = Store(tmp_path / "empty")
+    assert [result.origin for result in show.gather(toy, empty)] == ["recorded"]
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    assert [result.origin for result in show.gather(toy, empty)] == ["superseded"]
+
+
+# where they lie
+
+
+def test_records_are_looked_for_where_told_then_in_the_checkout_then_in_the_wheel(tmp_path, monkeypatch):
+    assert records.results_folder(tmp_path) == tmp_path
+    assert records.results_folder() == tmp_path / "results"
+    monkeypatch.delenv("MIALAB_RESULTS")
+    assert records.results_folder() == COMMITTED
+    monkeypatch.setattr(records, "_checkout", lambda: None)
+    assert records.results_folder() == records._installed() != COMMITTED
+
+
+def test_a_wheel_s_records_are_found_by_its_list_of_files(tmp_path, monkeypatch):
+    share = tmp_path / "share" / "mialab" / "results"
+
+    class File(type(Path())):
+        def locate(self):
+            return tmp_path / self
+
+    files = [File("mialab/audit.py"), File("share/mialab/results/a.smoke.cpu.json")]
+    monkeypatch.setattr(records.importlib.metadata, "files", lambda _: files)
+    assert records._installed() == share
+
+
+def test_nothing_is_recorded_into_an_installed_package(toy, store, monkeypatch):
+    for cell in toy.grid("smoke"):
+        store.get(cell)
+    monkeypatch.delenv("MIALAB_RESULTS")
+    monkeypatch.setattr(records, "_checkout", lambda: None)
+    with pytest.raises(RecordError, match="belongs to the installed package; set MIALAB_RESULTS"):
+        record(toy, "smoke", store)
+
+
+def test_no_folder_means_no_records(tmp_path):
+    assert load(tmp_path / "absent") == []
+
+
+# those of the book
+
+
+def test_every_committed_record_is_what_the_code_makes():
+    """Else: record it again on its device, or move it."""
+    told = []
+    for path in sorted(COMMITTED.glob("*.json")):
+        made = read(path)
+        assert path.name == made.file
+        if reason := stale(made):
+            command = f"{made.experiment} --preset {made.preset}"
+            told.append(
+                f"{path.name} is stale: {reason}. On {made.device}: mialab run {command} && mialab record {command}; "
+                f"or where that cannot be now: git mv book/results/{path.name} book/results/superseded/"
+            )
+    assert not told, "\n".join(told)
+
+
+def test_committed_superseded_records_can_be_read():
+    assert all(made.rows for made in load(COMMITTED))
