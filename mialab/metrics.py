@@ -9,10 +9,11 @@ None where one of them is empty.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtrik, betaincinv, expit, logit, ndtr
+from scipy.special import bdtrik, betaincinv, expit, logit, ndtr, stdtrit
 
 TAIL = 0.025  # each side of a 95 % interval
 Z = 1.959963984540054  # the normal quantile at 1 - TAIL
@@ -21,11 +22,11 @@ FALSE_POSITIVES = 10  # fewest expected false positives for a TPR at a given FPR
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % interval."""
+    """A figure and its 95 % interval, whose ends are None where there is no telling."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Accuracy(NamedTuple):
@@ -173,6 +174,22 @@ def proportion(successes: int, trials: int) -> Estimate | None:
         return None
     low, high = _clopper_pearson(np.array(successes), trials, TAIL)
     return Estimate(successes / trials, float(low), float(high))
+
+
+def mean_interval(values: Sequence[float], *, least: float = -math.inf, greatest: float = math.inf) -> Estimate:
+    """The mean of independent repetitions with Student's t-interval; a single one has no interval.
+
+    least, greatest: between which the true value lies for certain; the interval is cut there. Raises ValueError for
+    no repetition, and for NaN or infinity.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(f"a mean over repetitions needs at least one finite number, has {values.tolist()}")
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, None, None)
+    half = float(stdtrit(len(values) - 1, 1 - TAIL) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Estimate(mean, max(mean - half, least), min(mean + half, greatest))
 
 
 def _clopper_pearson(successes: np.ndarray, trials: int, tail) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,14 @@ defense's reference set (the released code of Nasr et al. reuses its test set th
 
 from dataclasses import dataclass, fields
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from mialab.names import unknown
 
 _OUR_MEMBERS = 10_000
 
@@ -144,6 +147,50 @@ def nasr(
         known=known,
         seed=seed,
     )
+
+
+def carlini(dataset: Pool, *, seed: int = 0, known: float = 0.5) -> Roles:
+    """Carlini et al.'s arrangement, for attacks with shadow models: half of the official training set are members.
+
+    The other half are the non-members, and an official test set plays no part. Without one, half of all rows.
+    """
+    rows = SimpleNamespace(name=dataset.name, y=dataset.y[: dataset.train], train=None)
+    members = len(rows.y) // 2
+    return assign(rows, members=members, nonmembers=len(rows.y) - members, known=known, seed=seed)
+
+
+ARRANGEMENTS = {"ensemble_paper": ensemble_paper, "nasr": nasr, "carlini": carlini}
+
+
+def arrange(name: str, dataset: Pool, *, known: float, seed: int) -> Roles:
+    """The roles of a named arrangement; ValueError, listing close names, where there is none of that name."""
+    if name not in ARRANGEMENTS:
+        raise ValueError(unknown("arrangement", name, ARRANGEMENTS))
+    return ARRANGEMENTS[name](dataset, known=known, seed=seed)
+
+
+def known(labels: np.ndarray, member: np.ndarray, *, share: float, seed: int) -> np.ndarray:
+    """Marks an attacker's share of members and of non-members, the classes in proportion within two rows: bool [n].
+
+    labels: int [n]; member: bool [n]. Of one seed, a larger share holds all of a smaller one.
+    """
+    g, mask = np.random.default_rng([seed]), np.zeros(len(labels), dtype=bool)
+    for side in (np.flatnonzero(member), np.flatnonzero(~member)):
+        mask[_stratified(labels, side, g)[: round(share * len(side))]] = True
+    return mask
+
+
+def half(labels: np.ndarray, number: int, *, seed: int) -> np.ndarray:
+    """Marks the half that shadow model `number` is trained on, the classes in proportion within a row: bool [n].
+
+    labels: int [n]. Shadow 2j + 1 gets what shadow 2j does not: of any even number of first shadows, each sample is in
+    the training sets of exactly half, and further ones change nothing about the first.
+    """
+    pair, side = divmod(number, 2)
+    order = _stratified(labels, np.arange(len(labels)), np.random.default_rng([seed, pair]))
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[order[: len(labels) // 2]] = True
+    return mask if side == 0 else ~mask
 
 
 def _sides(dataset: Pool, members: int, official: bool, g: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, norm
+from scipy.stats import beta, norm, t
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from mialab import metrics
@@ -211,6 +211,23 @@ def test_proportion_is_clopper_pearson_s():
     assert metrics.proportion(0, 50) == pytest.approx((0, 0, 1 - 0.025 ** (1 / 50)))
     assert metrics.proportion(50, 50) == pytest.approx((1, 0.025 ** (1 / 50), 1))
     assert metrics.proportion(0, 0) is None
+
+
+def test_a_mean_over_repetitions_has_student_s_interval_and_it_covers_the_truth():
+    values = [0.61, 0.66, 0.58, 0.7]
+    expected = t.interval(0.95, 3, loc=np.mean(values), scale=np.std(values, ddof=1) / 2)
+    assert metrics.mean_interval(values) == pytest.approx((np.mean(values), *expected))
+    assert metrics.mean_interval(values, least=0.6, greatest=0.65)[1:] == (0.6, 0.65)
+    rng = np.random.default_rng(0)
+    draws = [metrics.mean_interval(rng.normal(0.6, 0.02, 3)) for _ in range(2000)]
+    assert 0.935 < np.mean([each.low <= 0.6 <= each.high for each in draws]) < 0.965
+
+
+def test_one_repetition_has_a_mean_and_no_interval_and_none_has_neither():
+    assert metrics.mean_interval([0.6]) == (0.6, None, None)
+    for values in ([], [0.5, np.nan]):
+        with pytest.raises(ValueError, match="at least one finite number"):
+            metrics.mean_interval(values)
 
 
 def test_shuffled_membership_leaves_an_auc_of_a_half_within_its_interval():

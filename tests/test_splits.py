@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,6 +148,72 @@ def test_nasr_is_half_and_half_with_a_reference_set_that_no_audit_touches():
     assert sizes == [500, 50, 200, 125, 125, 125, 125]
     everyone = torch.cat([r.target_train, r.validation, r.reference, r.known_out, r.audit_out])
     assert torch.equal(everyone.sort().values, torch.arange(1000))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.31, 0.8])
+def test_what_an_attacker_knows_is_the_share_of_either_side_with_the_classes_in_proportion(share):
+    labels, member = pool(900).y.numpy(), np.arange(900) % 3 > 0
+    mask = splits.known(labels, member, share=share, seed=1)
+    for side in (member, ~member):
+        assert (mask & side).sum() == round(share * side.sum())
+        assert (
+            np.abs(np.bincount(labels[mask & side], minlength=7) - share * np.bincount(labels[side], minlength=7)).max()
+            <= 2
+        )
+    assert not (mask & ~splits.known(labels, member, share=0.9, seed=1)).any(), "who knows more knows these, too"
+
+
+def test_another_seed_lets_an_attacker_know_others():
+    labels, member = pool(900).y.numpy(), np.arange(900) % 3 > 0
+    one, same, other = (splits.known(labels, member, share=0.5, seed=seed) for seed in (0, 0, 1))
+    assert (one == same).all() and (one != other).any()
+
+
+@pytest.mark.parametrize(("train", "rows"), [(None, 1000), (600, 600)])
+def test_carlini_deals_the_training_set_into_members_and_nonmembers_and_leaves_the_test_set_out(train, rows):
+    dataset = pool(train=train)
+    dealt = splits.carlini(dataset, known=0.2, seed=1)
+    seen, member, known = dealt.evaluation()
+    assert sorted(seen.tolist()) == list(range(rows))
+    assert torch.equal(seen[member], dealt.target_train) and len(dealt.target_train) == rows // 2
+    assert (known[member].sum(), known[~member].sum()) == (rows // 10, rows // 10)
+    assert len(dealt.validation) == len(dealt.reference) == 0
+    assert_proportional(dataset, dealt.target_train, torch.arange(rows))
+
+
+def test_shadows_come_in_pairs_that_share_nothing_and_leave_nothing_out():
+    labels = pool(n=501).y.numpy()
+    for pair in range(4):
+        one, other = (splits.half(labels, 2 * pair + side, seed=3) for side in (0, 1))
+        assert np.array_equal(one, ~other)
+        assert one.sum() == 250
+        for label in np.unique(labels):
+            assert abs(one[labels == label].sum() - (labels == label).sum() / 2) <= 1
+
+
+def test_each_sample_is_in_exactly_half_of_any_even_number_of_first_shadows():
+    labels = pool().y.numpy()
+    design = np.stack([splits.half(labels, k, seed=5) for k in range(12)])
+    for number in (2, 6, 12):
+        assert (design[:number].sum(axis=0) == number // 2).all()
+
+
+def test_halves_of_different_pairs_and_seeds_are_independent():
+    labels = pool(n=4000).y.numpy()
+    first = splits.half(labels, 0, seed=0)
+    for other in (splits.half(labels, 2, seed=0), splits.half(labels, 3, seed=0), splits.half(labels, 0, seed=1)):
+        assert abs((first & other).sum() - 1000) < 5 * 4000**0.5 / 4  # five standard deviations
+
+
+@pytest.mark.parametrize("name", splits.ARRANGEMENTS)
+def test_an_arrangement_is_found_by_its_name(name):
+    named, called = splits.arrange(name, pool(), known=0.3, seed=5), getattr(splits, name)(pool(), known=0.3, seed=5)
+    assert all(torch.equal(getattr(named, field), getattr(called, field)) for field in FIELDS)
+
+
+def test_an_unknown_arrangement_is_refused_with_close_names():
+    with pytest.raises(ValueError, match="unknown arrangement 'nasr2018'; did you mean nasr"):
+        splits.arrange("nasr2018", pool(), known=0.5, seed=0)
 
 
 @pytest.mark.parametrize(

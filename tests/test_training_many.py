@@ -29,6 +29,51 @@ def test_members_trained_jointly_equal_members_trained_alone(build, optimizer, a
         assert not member.model.training
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_watcher_sees_after_each_epoch_the_member_that_it_would_be_alone(joint):
+    seen, alone = {}, {}
+
+    def watch(into):
+        def look(k, run):
+            outputs = logits(run.model, points(dtype=torch.float64)[0])
+            into[k, run.epoch] = outputs, run.history[-1]["accuracy"], run.seed, len(run.history)
+
+        return look
+
+    class Look:
+        def __init__(self, k):
+            self.k = k
+
+        def after_epoch(self, run):
+            watch(alone)(self.k, run)
+
+    data, build = points(dtype=torch.float64), double(mlp)
+    watched = fit_many(build, data, SMALL, seeds=[5, 6, 7], after_epoch=watch(seen), joint=joint)
+    for k in range(3):
+        fit(build, data, SMALL, seed=5 + k, defenses=[Look(k)])
+    assert seen.keys() == alone.keys() == {(k, epoch) for k in range(3) for epoch in (1, 2, 3)}
+    for place, (outputs, *rest) in seen.items():
+        torch.testing.assert_close(outputs, alone[place][0], atol=1e-6, rtol=0)
+        assert rest == list(alone[place][1:])
+    unwatched = fit_many(build, data, SMALL, seeds=[5, 6, 7], joint=joint)
+    assert all(map(same, watched, unwatched)), "looking changes nothing"
+    assert not any(member.model.training for member in watched)
+
+
+def test_a_watcher_comes_after_the_member_s_defenses():
+    order = []
+
+    class Prune:
+        def after_epoch(self, run):
+            order.append("defense")
+
+    def watch(k, run):
+        order.append("watcher")
+
+    fit_many(mlp, points(), replace(SMALL, epochs=1), seeds=[0, 1], defenses=lambda k: [Prune()], after_epoch=watch)
+    assert order == ["defense", "watcher"] * 2
+
+
 def test_members_trained_jointly_in_single_precision_reach_the_metrics_of_members_alone():
     data, fresh = points(400, seed=0), points(2000, seed=1)
     recipe = replace(SMALL, epochs=20)

@@ -7,7 +7,6 @@ from functools import cache
 from mialab import reported
 from mialab.claims.claim import Claim, Filter, matches
 
-METHODS = {"baseline": "none", "mia_pruning": "pruning", "mia_pruning+min_max": "pruning+min_max"}
 SHARES = {"attack_accuracy": "balanced_accuracy", "test_accuracy": "test_accuracy", "train_accuracy": "train_accuracy"}
 ATTACKS = {"cnn4": "shadow-rahman"}  # all others are attacked by Nasr et al.'s network (pruning paper, section 5.2)
 
@@ -25,7 +24,7 @@ def _rows(paper: str) -> list[dict]:
     lines: dict[tuple, dict] = {}
     for row in reported.rows():
         if row["paper"] == paper and row["source"].startswith("table"):
-            key = row["source"], row["dataset"], row["model"], METHODS.get(row["method"], row["method"])
+            key = row["source"], row["dataset"], row["model"], reported.METHODS.get(row["method"], row["method"])
             line = lines.setdefault(key, dict(zip(("table", "data", "model", "method"), key, strict=True)))
             line |= {"seed": 0, "label": "all", "attack": ATTACKS.get(row["model"], "nasr-paper")}
             share = SHARES.get(row["metric"])

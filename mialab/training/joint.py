@@ -1,6 +1,7 @@
 """Train many models of one kind: members of an ensemble, shadow models."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,14 @@ from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training.augment import augment
 from mialab.training.identity import plain
-from mialab.training.loop import Data, Fitted, Tally, autocast_for, convolves, default_device, fit, in_memory
+from mialab.training.loop import Data, Fitted, Run, Tally, autocast_for, convolves, default_device, fit, in_memory
 from mialab.training.recipe import Recipe, drop_lr, optimizer_for
 
 # Measured (benchmarks/training.py): small dense nets train 1.3 to 3.3 times faster side by side, as there the cost is
 # in calling operations; from about this size on, and with convolutions, the arithmetic dominates and it hardly matters.
 SMALL = 100_000
+
+Watcher = Callable[[int, Run], None]
 
 
 def fit_many(
@@ -28,6 +31,7 @@ def fit_many(
     seeds: Sequence[int],
     indices: Sequence[Any] | None = None,
     defenses: Callable[[int], Sequence[Any]] | None = None,
+    after_epoch: Watcher | None = None,
     device: str | torch.device | None = None,
     progress: bool = True,
     joint: bool | None = None,
@@ -35,30 +39,34 @@ def fit_many(
     """Train one model per seed; member k is the model that `fit(..., seed=seeds[k])` gives on the rows `indices[k]`.
 
     indices: per member row numbers (repeats allowed) or a mask over the rows of x; None: all rows. defenses: a function
-    from the member's number to its own list, as defenses hold state. joint: train all members in the same steps,
+    from the member's number to its own list, as defenses hold state. after_epoch: called with the member's number and
+    its `Run` after each of its epochs, as a last defense's `after_epoch` would be, but only to look: at model, epoch
+    and history (stacked members share an optimizer, which is not shown). joint: train all members in the same steps,
     as one stacked model; None chooses what is faster; True raises a ValueError where members cannot be stacked.
     Stacked members equal single ones up to rounding.
     """
     device, data = default_device(device), in_memory(data) or data
     rows = _rows(data, len(seeds), indices)
-    if joint is not False and seeds:
-        models = [_built(build, seeds[0])]
-        obstacle = _obstacle(data, rows, seeds, defenses, models[0]) if joint or _pays(models[0]) else "it does not pay"
-        if not obstacle:
-            models += [_built(build, seed) for seed in seeds[1:]]
-            _check_fresh(models)
-            obstacle = _unlike(models)
-        if joint and obstacle:
-            raise ValueError(f"members cannot be trained jointly: {obstacle}; use joint=None")
-        if not obstacle:
-            return _fit_stacked(models, data, recipe, seeds=seeds, rows=rows, device=device, progress=progress)
+    watch = {"after_epoch": after_epoch, "progress": progress}
+    if joint is not False and (models := _stackable(build, data, rows, seeds, defenses, asked=bool(joint))):
+        return _fit_stacked(models, data, recipe, seeds=seeds, rows=rows, device=device, **watch)
     fitted = []
     for k in bar(range(len(seeds)), show=progress, unit="model"):
         part = data if rows is None else (data[0][rows[k]], data[1][rows[k]])
-        own = defenses(k) if defenses else ()
+        own = [*(defenses(k) if defenses else ()), *([_Watched(k, after_epoch)] if after_epoch else ())]
         fitted.append(fit(build, part, recipe, seed=seeds[k], defenses=own, device=device, progress=False))
         _check_fresh([each.model for each in fitted])
     return fitted
+
+
+class _Watched:
+    """A hook that shows a member trained by itself to the watcher."""
+
+    def __init__(self, member: int, watcher: Watcher):
+        self.member, self.watcher = member, watcher
+
+    def after_epoch(self, run: Run) -> None:
+        self.watcher(self.member, run)
 
 
 def _rows(data: Data, members: int, indices: Sequence[Any] | None) -> list[torch.Tensor] | None:
@@ -70,6 +78,23 @@ def _rows(data: Data, members: int, indices: Sequence[Any] | None) -> list[torch
     if len(indices) != members:
         raise ValueError(f"{members} seeds, but indices for {len(indices)} members: give one set per seed")
     return [torch.arange(len(data[1]))[torch.as_tensor(each)] for each in indices]
+
+
+def _stackable(
+    build: Callable, data: Data, rows: list[torch.Tensor] | None, seeds: Sequence[int], defenses: Any, *, asked: bool
+) -> list[nn.Module]:
+    """Return all members untrained, or none if they cannot be stacked or need not be; ValueError where it was asked."""
+    if not seeds:
+        return []
+    models = [_built(build, seeds[0])]
+    obstacle = _obstacle(data, rows, seeds, defenses, models[0]) if asked or _pays(models[0]) else "it does not pay"
+    if not obstacle:
+        models += [_built(build, seed) for seed in seeds[1:]]
+        _check_fresh(models)
+        obstacle = _unlike(models)
+    if asked and obstacle:
+        raise ValueError(f"members cannot be trained jointly: {obstacle}; use joint=None")
+    return [] if obstacle else models
 
 
 def _obstacle(
@@ -132,32 +157,40 @@ def _fit_stacked(
     seeds: Sequence[int],
     rows: list[torch.Tensor] | None,
     device: torch.device,
+    after_epoch: Watcher | None,
     progress: bool,
 ) -> list[Fitted]:
     models = [model.to(device).train() for model in models]
     x, y = (part.to(device) for part in data)
     rows = torch.stack(rows or [torch.arange(len(y))] * len(models)).to(device)
     weights, buffers = stack_module_state(models)
-    forward = _forward(models[0])
     optimizer = optimizer_for(weights.values(), recipe)
-    autocast = autocast_for(device)
-    histories = [[] for _ in models]
+    step = partial(_step, _forward(models[0]), weights, buffers, optimizer, autocast_for(device))
+    runs = [Run(model, recipe, device, seed) for model, seed in zip(models, seeds, strict=True)]
     for epoch in bar(range(1, recipe.epochs + 1), show=progress, unit="epoch"):
         tally = Tally()
         for some_x, some_y in _batches(x, y, rows, recipe, seeds, epoch):
-            optimizer.zero_grad()
-            with autocast:
-                outputs = forward(weights, buffers, some_x)
-                loss = F.cross_entropy(outputs.flatten(0, 1), some_y.flatten(), reduction="none")
-                loss = loss.view(some_y.shape).mean(1)
-            loss.sum().backward()  # members share no weight, so each gets the gradient of its own loss
-            optimizer.step()
-            tally.add(loss, outputs, some_y)
-        for history, row in zip(histories, tally.rows(epoch, optimizer.param_groups[0]["lr"]), strict=True):
-            history.append(row)
+            tally.add(*step(some_x, some_y), some_y)
+        for run, row in zip(runs, tally.rows(epoch, optimizer.param_groups[0]["lr"]), strict=True):
+            run.epoch = epoch
+            run.history.append(row)
         drop_lr(optimizer, recipe, epoch)
-    _unstack(models, {**weights, **buffers})
-    return [Fitted(model.eval(), history) for model, history in zip(models, histories, strict=True)]
+        if after_epoch or epoch == recipe.epochs:
+            _unstack(models, {**weights, **buffers})
+        for k, run in enumerate(runs if after_epoch else ()):
+            after_epoch(k, run)
+    return [Fitted(run.model.eval(), run.history) for run in runs]
+
+
+def _step(forward, weights, buffers, optimizer, autocast, x: torch.Tensor, y: torch.Tensor) -> tuple:
+    """One step of all members on their batches; their losses [members] and their outputs."""
+    optimizer.zero_grad()
+    with autocast:
+        outputs = forward(weights, buffers, x)
+        loss = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+    loss.sum().backward()  # members share no weight, so each gets the gradient of its own loss
+    optimizer.step()
+    return loss, outputs
 
 
 def _batches(x: torch.Tensor, y: torch.Tensor, rows: torch.Tensor, recipe: Recipe, seeds: Sequence[int], epoch: int):

@@ -1,0 +1,82 @@
+"""What came of an experiment: its rows, and their means over seeds with intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mialab.experiments.grid import Experiment
+from mialab.metrics import Estimate, mean_interval
+from mialab.store import Cell, Store
+
+ACCURACIES = ("train_accuracy", "test_accuracy", "balanced_accuracy", "attack_accuracy")
+SHARES = (*ACCURACIES, "auc", "tpr_0.1", "tpr_0.01", "tpr_0.001")  # columns that cannot leave 0 to 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment's rows at a preset, wherever they come from.
+
+    origin: "local" (from the store), "recorded", or "superseded" (recorded with cells that are no longer made so).
+    device: what the models were trained on, several joined by ", ". missing: how many of its cells are not there.
+    """
+
+    experiment: str
+    preset: str
+    origin: str
+    device: str
+    rows: tuple[dict, ...]
+    missing: int
+
+
+def local(experiment: Experiment, preset: str, store: Store, *, seeds: Sequence[int] | None = None) -> Result:
+    """What the store has of an experiment, by default of its usual seeds; computes nothing."""
+    grid = experiment.grid(preset, seeds=seeds)
+    found = [cell for cell in map(store.find, grid) if cell is not None]
+    devices = sorted({device for cell in found for device in trained_on(cell)})
+    rows = tuple(row for cell in found for row in cell.info["rows"])
+    return Result(experiment.name, preset, "local", ", ".join(devices), rows, len(grid) - len(found))
+
+
+def trained_on(cell: Cell) -> list[str]:
+    """The devices behind a cell: of the models that it audits, else its own."""
+    return cell.info.get("trained_on") or [cell.info["made_with"]["device"]]
+
+
+def summary(rows: Sequence[dict], by: Sequence[str], values: Sequence[str]) -> list[dict]:
+    """One dict per line, in the order of first appearance: the columns `by`, seeds (how many), an Estimate per value.
+
+    An estimate is the mean over seeds with Student's 95 % interval, for shares cut at 0 and 1. Of a single seed it is
+    its own figure with the interval that its row has for it, or with ends that are None. A value that no row has is
+    None. Raises ValueError where `by` leaves two rows of one seed in a line.
+    """
+    lines: dict[tuple, list[dict]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row.get(column) for column in by), []).append(row)
+    table = []
+    for places, own in lines.items():
+        line = dict(zip(by, places, strict=True))
+        if len({row["seed"] for row in own}) < len(own):
+            raise ValueError(f"several rows of one seed for {line}: name the column that tells them apart in `by`")
+        table.append({**line, "seeds": len(own), **{value: _estimate(own, value) for value in values}})
+    return table
+
+
+def series(lines: Sequence[dict], x: str, names: str, value: str) -> list[dict]:
+    """A summary as `plots.curves` takes it: a row per value of column `x`, in it a curve per value of column `names`.
+
+    A row holds x, and for each curve {name}, {name}_low and {name}_high; no ends where there is no interval.
+    """
+    rows: dict = {}
+    for line in lines:
+        name, (mean, low, high) = line[names], line[value]
+        ends = {} if low is None else {f"{name}_low": low, f"{name}_high": high}
+        rows.setdefault(line[x], {x: line[x]}).update({name: mean, **ends})
+    return list(rows.values())
+
+
+def _estimate(rows: list[dict], value: str) -> Estimate | None:
+    measured = [row for row in rows if row.get(value) is not None]
+    if len(measured) == 1:
+        ends = measured[0].get(f"{value}_interval")
+        return Estimate(measured[0][value], *(ends or (None, None)))
+    bounds = {"least": 0.0, "greatest": 1.0} if value in SHARES else {}
+    return mean_interval([row[value] for row in measured], **bounds) if measured else None

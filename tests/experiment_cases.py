@@ -1,0 +1,53 @@
+"""Small cells that tests of experiments share, and how they are made without a store."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from mialab import splits, training
+from mialab.experiments.models import Models
+from mialab.store import Cell
+
+RECIPE = training.Recipe(epochs=3, batch=20, optimizer="adam", lr=0.01)
+TINY = Models("textures", "small_cnn", RECIPE, epochs=(1, 3), samples=(60, 80))
+
+
+def made(config, inputs=()):
+    """The cell of this configuration, computed here and now."""
+    with TemporaryDirectory() as folder:
+        return config.compute(inputs, scratch=Path(folder) / "scratch")
+
+
+def random_models():
+    """Two models in a cell, whose outputs `outputs_cell` makes up."""
+    return Models("textures", "small_cnn", RECIPE, epochs=(2,), count=2)
+
+
+def outputs_cell(config, *, samples=400, classes=4):
+    """A cell as training might have given: numbers drawn so that members are a little surer, in float64 throughout.
+
+    Drawn by numpy alone, they are the same on every machine.
+    """
+    draw = np.random.default_rng([config.first, config.seed])
+    labels, member = np.arange(samples) % classes, np.arange(samples) < samples // 2
+    logits = draw.normal(size=(config.count, samples, classes))
+    logits[:, np.arange(samples), labels] += 1.0 + 1.5 * member
+    history = [{"epoch": epoch, "learning_rate": config.recipe.lr} for epoch in config.epochs]
+    info = {"history": [history] * config.count, "made_with": {"device": "none"}}
+    arrays = {"labels": labels, "member": member, "known": np.arange(samples) // classes % 5 > 0}
+    return Cell(info, arrays | {f"logits_{epoch}": logits.astype(np.float32) for epoch in config.epochs})
+
+
+def shadows_cell(config, *, samples=400, classes=4):
+    """Shadows on the samples of `outputs_cell`, as training might have given: surer of what they have seen."""
+    labels = np.arange(samples) % classes
+    answers, inside = [], []
+    for number in config.numbers:
+        draw = np.random.default_rng([number, config.seed, 1])
+        inside.append(splits.half(labels, number, seed=config.seed))
+        logits = draw.normal(size=(config.models, samples, classes))
+        logits[:, np.arange(samples), labels] += 1.0 + 1.5 * inside[-1]
+        answers.append(logits.astype(np.float32))
+    arrays = {"logits": np.stack(answers), "member": np.stack(inside), "labels": labels}
+    return Cell({"made_with": {"device": "none"}}, arrays)

@@ -1,0 +1,225 @@
+"""A tiny cell of each kind, computed anew, gives the numbers of tests/baselines/cells.json.
+
+Where one does not, the cells in everybody's store, and every record, are no longer what the code gives. If that is
+meant, raise the kind's VERSION and run `python tests/test_cells.py --update`; if not, something broke.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from experiment_cases import TINY, made, outputs_cell, random_models
+
+from mialab import audit, experiments, models, seeds, training
+from mialab.attacks import neural
+from mialab.experiments.attacked import Attacked
+from mialab.experiments.cost import closure
+from mialab.experiments.models import Models, Recorder
+
+BASELINES = Path(__file__).parent / "baselines" / "cells.json"
+UPDATE = "python tests/test_cells.py --update"
+# Of shares, and of logits relative to their size where that is above 1. The tests below show that rounding moves them
+# by less, and each change of method by more. Trained longer or faster, the network itself would make much of rounding.
+TOLERANCE = 0.01
+ROUNDING = 1e-6  # some ten times that of one operation in float32
+
+SGD = replace(TINY.recipe, epochs=4, optimizer="sgd", lr=0.01)
+ONE = replace(TINY, recipe=SGD, epochs=(2, 4), samples=(200, 200))
+DENSE = training.Recipe(epochs=4, batch=64, optimizer="adam", lr=2e-3)
+SEVERAL = Models("digits", "tabular", DENSE, epochs=(2, 4), arrangement="nasr", known=0.5, count=2)
+ALL_FOUR = Attacked(random_models(), 2, models=4, size=4)
+PAIRS = replace(ALL_FOUR, size=2, subsets=2, fusion="logit", white_box=True, known=0.6)
+SMALL = {"models": {"one": ONE, "several": SEVERAL}, "attacked": {"all four": ALL_FOUR, "pairs": PAIRS}}
+
+
+def tiny_cells(kind: str) -> dict:
+    """The version of a kind, and the numbers of its tiny cells: {"version", "numbers": {case: {place: number}}}."""
+    (version,) = {config.VERSION for config in SMALL[kind].values()}
+    numbers = {case: dict(numbers_of(made(config, inputs(config)))) for case, config in SMALL[kind].items()}
+    return {"version": version, "numbers": numbers}
+
+
+def inputs(config):
+    """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
+    return [outputs_cell(need, samples=2000) for need in config.needs()]
+
+
+def numbers_of(cell) -> Iterator[tuple[str, object]]:
+    """All that `rows` and `history` hold; of each array some entries, its mean and its standard deviation."""
+    for part in ("history", "rows"):
+        yield from leaves(part, cell.info.get(part, []))
+    for name, array in cell.arrays.items():
+        flat = array.reshape(-1).astype(float)
+        yield from ((f"{name}.{at}", round(flat[at], 6)) for at in range(0, len(flat), len(flat) // 7))
+        yield from ((f"{name}.mean", round(flat.mean(), 6)), (f"{name}.std", round(flat.std(), 6)))
+
+
+def leaves(place: str, value) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(f"{place}.{key}", each)
+    else:
+        yield place, round(value, 6) if isinstance(value, float) else value
+
+
+def fault(kind: str, found: dict, baseline: dict | None) -> str | None:
+    """Why a kind's cells do not fit their baseline, and what to do; None where they do."""
+    if baseline is None:
+        return f"{kind}: there is no baseline: run {UPDATE}"
+    if found["version"] != baseline["version"]:
+        return f"{kind}: VERSION is {found['version']}, but the baseline is of {baseline['version']}: run {UPDATE}"
+    moved = [
+        f"{case}, {place}: {was.get(place)} has become {now.get(place)}"
+        for case in dict.fromkeys([*baseline["numbers"], *found["numbers"]])
+        for was, now in [(baseline["numbers"].get(case, {}), found["numbers"].get(case, {}))]
+        for place in dict.fromkeys([*was, *now])
+        if not close(was.get(place), now.get(place))
+    ]
+    if not moved:
+        return None
+    return (
+        f"{kind}: {len(moved)} numbers moved, but VERSION did not, so that stores and records would keep what the code "
+        f"no longer gives: raise VERSION and run {UPDATE}, or find what broke. {'; '.join(moved[:3])}"
+    )
+
+
+def close(was, now) -> bool:
+    if isinstance(was, float) and isinstance(now, float):
+        return abs(was - now) <= TOLERANCE * max(1, abs(was))
+    return was == now
+
+
+@cache
+def baselines() -> dict:
+    return json.loads(BASELINES.read_text()) if BASELINES.exists() else {}
+
+
+def update() -> None:
+    """Write what is computed now as the baseline."""
+    torch.cuda.is_available = lambda: False
+    BASELINES.parent.mkdir(exist_ok=True)
+    BASELINES.write_text(json.dumps({kind: tiny_cells(kind) for kind in SMALL}, indent=1) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch):
+    """A GPU draws other numbers from the same seed."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_tiny_cells_of_each_kind_give_the_numbers_of_its_version(kind):
+    assert (found := fault(kind, tiny_cells(kind), baselines().get(kind))) is None, found
+
+
+def test_each_kind_of_cell_in_any_experiment_has_a_tiny_one_and_a_baseline():
+    grids = [one.grid(preset) for one in experiments.ALL.values() for preset in experiments.PRESETS]
+    kinds = {config.KIND for grid in grids for config in closure(grid)}
+    assert kinds <= SMALL.keys(), f"add tiny cells of the new kind to SMALL and run {UPDATE}"
+    assert baselines().keys() == SMALL.keys(), f"run {UPDATE}"
+
+
+# that this is worth something
+
+
+def shorter(recorder, run, keep=Recorder.after_epoch):
+    keep(recorder, SimpleNamespace(epoch=2 * run.epoch, model=run.model, history=run.history))
+
+
+def with_recipe(train: Callable, **changes) -> Callable:
+    """The trainer, with a recipe that differs by some factors."""
+
+    def changed(build, members, recipe, **options):
+        factors = {name: factor * getattr(recipe, name) for name, factor in changes.items()}
+        return train(build, members, replace(recipe, **factors), **options)
+
+    return changed
+
+
+def other_seeds(seed, *names):
+    return seeds.derive(seed, "another", *names)
+
+
+def slower(patch):
+    patch.setattr(training, "fit", with_recipe(training.fit, lr=0.9))
+    patch.setattr(training, "fit_many", with_recipe(training.fit_many, lr=0.9))
+
+
+def other_attack_seeds(patch):
+    patch.setattr("mialab.experiments.attacked.derive", other_seeds)
+
+
+def judged_on_the_known(patch):
+    run = audit.audit
+    patch.setattr(audit, "audit", lambda outputs, *, known, **options: run(outputs, known=~known, **options))
+
+
+CHANGES = {
+    "half the epochs": ("models", lambda patch: patch.setattr(Recorder, "after_epoch", shorter)),
+    "a lower learning rate": ("models", slower),
+    "other seeds": ("models", lambda patch: patch.setattr("mialab.experiments.models.derive", other_seeds)),
+    "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
+    "other seeds of attacks": ("attacked", other_attack_seeds),
+    "known samples for the others": ("attacked", judged_on_the_known),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_method_without_a_raised_version_is_caught(change, monkeypatch):
+    kind, make = CHANGES[change]
+    make(monkeypatch)
+    found = fault(kind, tiny_cells(kind), baselines()[kind])
+    assert "numbers moved, but VERSION did not" in found and UPDATE in found
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
+    weights, outputs = torch.Generator().manual_seed(0), np.random.default_rng(0)
+
+    def rounded_model(*arguments, build=models.build, **options):
+        model = build(*arguments, **options)
+        with torch.no_grad():
+            for part in model.parameters():
+                part.mul_(1 + ROUNDING * torch.randn(part.shape, generator=weights))
+        return model
+
+    def rounded_inputs(config):
+        cells = inputs(config)
+        for array in (cell.arrays["logits_2"] for cell in cells):
+            array *= 1 + ROUNDING * outputs.normal(size=array.shape).astype(np.float32)
+        return cells
+
+    monkeypatch.setattr(models, "build", rounded_model)
+    found = {case: dict(numbers_of(made(config, rounded_inputs(config)))) for case, config in SMALL[kind].items()}
+    assert fault(kind, {**baselines()[kind], "numbers": found}, baselines()[kind]) is None
+
+
+def test_a_raised_version_wants_a_new_baseline(monkeypatch):
+    monkeypatch.setattr(Models, "VERSION", Models.VERSION + 1)
+    found = fault("models", {**baselines()["models"], "version": Models.VERSION}, baselines()["models"])
+    assert f"VERSION is {Models.VERSION}" in found and UPDATE in found
+
+
+def test_a_kind_without_a_baseline_says_how_to_make_one():
+    assert UPDATE in fault("new", {"version": 1, "numbers": {}}, None)
+
+
+def test_a_number_that_appears_or_vanishes_has_moved():
+    numbers = {"case": {"auc": 0.5, "attack": "gap"}}
+    for other in ({"auc": 0.5}, {"auc": 0.5, "attack": "gap", "more": 0.1}, {"auc": 0.5, "attack": "loss"}):
+        found = {"version": 1, "numbers": {"case": other}}
+        assert "1 numbers moved" in fault("kind", found, {"version": 1, "numbers": numbers})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--update", action="store_true", required=True, help="write what is computed now")
+    parser.parse_args()
+    update()

@@ -1,0 +1,403 @@
+"""Shadow models: who is trained on what, that a shadow is the whole pipeline, and what attacks make of them."""
+
+import pickle
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from experiment_cases import TINY, made, outputs_cell, random_models, shadows_cell
+
+from mialab import attacks, audit, data, fusion, metrics, models, seeds, splits, training
+from mialab.attacks import References
+from mialab.experiments.attacked import Attacked
+from mialab.experiments.models import Models, evaluated
+from mialab.experiments.shadows import Shadows, references
+from mialab.store import Store
+
+EVEN = replace(TINY, samples=(60, 60))
+FOUR = Shadows(EVEN, count=4)
+DENSE = training.Recipe(epochs=2, batch=64, optimizer="adam", lr=1e-3)
+DIGITS = Models("digits", "tabular", DENSE, epochs=(2,), arrangement="carlini")
+
+
+# the design
+
+
+def test_the_cell_says_who_was_trained_on_what():
+    inside = made(FOUR).arrays["member"]
+    assert inside.shape == (4, 120)
+    assert (inside.sum(axis=0) == 2).all(), "each sample in half of the shadows"
+    assert (inside.sum(axis=1) == 60).all(), "each shadow on as many samples as the target"
+    np.testing.assert_array_equal(inside[0::2], ~inside[1::2])
+
+
+def test_shadows_are_trained_on_the_rows_that_the_cell_names(monkeypatch):
+    seen = {}
+
+    def spy(build, pair, recipe, *, seeds, indices, **options):
+        seen.update(pair=pair, seeds=seeds, indices=indices)
+        return fit_many(build, pair, recipe, seeds=seeds, indices=indices, **options)
+
+    fit_many = training.fit_many
+    monkeypatch.setattr(training, "fit_many", spy)
+    cell = made(replace(FOUR, first=2))
+    rows = evaluated(EVEN).rows
+    for indices, inside in zip(seen["indices"], cell.arrays["member"], strict=True):
+        assert set(indices.tolist()) == set(rows[inside].tolist())
+    assert seen["seeds"] == tuple(seeds.derive(0, "shadow", k, 0) for k in (2, 3, 4, 5))
+    assert torch.equal(seen["pair"][0], data.load("textures", samples=(60, 60), seed=seeds.derive(0, "data")).x)
+
+
+def test_who_is_the_target_s_member_changes_nothing_about_shadows(monkeypatch):
+    """Of the same rows, others become members: the shadows are the same, row by row."""
+    target = replace(EVEN, arrangement="carlini", samples=(120, 0))
+    config, arrange = Shadows(target, count=2), splits.arrange
+    cells, orders, members = [], [], []
+    for other in (0, 1):
+        monkeypatch.setattr(splits, "arrange", lambda *a, other=other, seed, **o: arrange(*a, seed=seed + other, **o))
+        seen = evaluated(target)
+        cells.append(made(config))
+        orders.append(seen.rows.argsort().numpy())
+        members.append(seen.member.numpy()[orders[-1]])
+    assert not np.array_equal(*members)
+    for name, axis in (("member", 1), ("logits", 2)):
+        by_row = [np.take(cell.arrays[name], order, axis=axis) for cell, order in zip(cells, orders, strict=True)]
+        np.testing.assert_array_equal(*by_row)
+
+
+def test_shadows_do_not_follow_the_target_s_split():
+    """Half of the target's members in each shadow, as far as chance has it: their draws share no stream."""
+    target = Models("digits", "tabular", DENSE, epochs=(2,), arrangement="carlini")
+    seen = evaluated(target)
+    labels, order = seen.samples()[1], seen.rows.argsort()
+    inside = Shadows(target, count=40)._design(seen.rows, labels).numpy()
+    shared = (inside & seen.member.numpy()).sum(axis=1)
+    assert (np.abs(shared - 449) < 5 * 1797**0.5 / 4).all()
+    assert torch.equal(seen.rows[order], torch.arange(1797))
+
+
+def test_the_numbers_are_the_same_however_cells_divide_the_shadows():
+    whole = made(FOUR)
+    parts = [made(replace(FOUR, first=0, count=1)), made(replace(FOUR, first=1, count=3))]
+    for name in ("member", "logits"):
+        np.testing.assert_array_equal(whole.arrays[name], np.concatenate([part.arrays[name] for part in parts]))
+    assert whole.info["history"] == [one for part in parts for one in part.info["history"]]
+    assert [seed for first in (0, 1, 2, 3) for seed in replace(FOUR, first=first, count=1).seeds] == list(FOUR.seeds)
+
+
+def test_shadows_trained_side_by_side_are_those_trained_alone():
+    joint, alone = made(Shadows(DIGITS, count=2)), made(Shadows(DIGITS, first=1))
+    np.testing.assert_allclose(joint.arrays["logits"][1], alone.arrays["logits"][0], atol=1e-4)
+    np.testing.assert_array_equal(joint.arrays["member"][1], alone.arrays["member"][0])
+
+
+def test_a_single_shadow_goes_on_where_it_was_interrupted(tmp_path):
+    single, whole = Shadows(EVEN), made(Shadows(EVEN))
+
+    def interrupted(run):
+        if run.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mialab.experiments.models.Recorder.after_epoch", lambda recorder, run: interrupted(run))
+        with pytest.raises(KeyboardInterrupt):
+            single.compute((), scratch=tmp_path / "scratch")
+    assert (tmp_path / "scratch" / "training.pt").exists()
+    again = single.compute((), scratch=tmp_path / "scratch")
+    np.testing.assert_array_equal(again.arrays["logits"], whole.arrays["logits"])
+
+
+# a shadow is the whole pipeline
+
+
+def test_a_shadow_of_an_ensemble_is_an_ensemble_trained_on_one_half():
+    cell = made(Shadows(EVEN, models=2, first=1))
+    (inside,), (logits,) = cell.arrays["member"], cell.arrays["logits"]
+    dataset, seen = data.load("textures", samples=(60, 60), seed=seeds.derive(0, "data")), evaluated(EVEN)
+    rows = seen.rows[inside].sort().values
+    for m in range(2):
+        alone = training.fit(
+            lambda: models.build("small_cnn", dataset.shape, dataset.classes),
+            (dataset.x[rows], dataset.y[rows]),
+            EVEN.recipe,
+            seed=seeds.derive(0, "shadow", 1, m),
+        )
+        np.testing.assert_array_equal(logits[m], training.logits(alone.model, seen.samples()[0]).numpy())
+    held = references([cell, cell], size=2)
+    assert held.logits.shape == (2, 120, 10)
+    np.testing.assert_allclose(held.logits[0], fusion.fuse(logits), atol=1e-6)
+    np.testing.assert_allclose(held.logits[1], np.log(fusion.softmax(logits).mean(axis=0)), atol=1e-5)
+    np.testing.assert_array_equal(references([cell], size=1).logits[0], logits[0])
+
+
+def test_references_are_fused_by_the_target_s_rule():
+    cells = [shadows_cell(Shadows(EVEN, models=3, first=k, count=2)) for k in (0, 2)]
+    for rule in fusion.RULES:
+        held = references(cells, size=3, fusion=rule)
+        for k, one in enumerate(ensemble for cell in cells for ensemble in cell.arrays["logits"]):
+            np.testing.assert_allclose(held.logits[k], fusion.fuse(one, rule), rtol=1e-6)
+    np.testing.assert_array_equal(held.member, np.concatenate([cell.arrays["member"] for cell in cells]))
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """A tiny defense that says what it was made with."""
+
+    weight: float
+    name: str = "shrink"
+
+    def hooks(self, dataset, roles):
+        return Shrinking(self.weight, roles)
+
+
+@dataclass
+class Shrinking:
+    weight: float
+    roles: splits.Roles = field(compare=False)
+    identity = "shrinking"
+    made = []
+
+    def __post_init__(self):
+        self.made.append(self)
+
+    def penalty(self, run, x, y, outputs):
+        return self.weight * sum((p**2).sum() for p in run.model.parameters())
+
+
+def test_a_defended_target_has_defended_shadows(monkeypatch):
+    monkeypatch.setattr(Shrinking, "made", [])
+    config = Shadows(replace(EVEN, defenses=(Shrink(0.05),)), count=2)
+    defended, plain = made(config), made(replace(FOUR, count=2))
+    np.testing.assert_array_equal(defended.arrays["member"], plain.arrays["member"])
+    assert np.abs(defended.arrays["logits"]).mean() < np.abs(plain.arrays["logits"]).mean() / 2, "shrunk"
+    rows = evaluated(EVEN).rows
+    assert len(Shrinking.made) == 2, "one defense for each model"
+    for one, inside in zip(Shrinking.made, defended.arrays["member"], strict=True):
+        assert set(one.roles.target_train.tolist()) == set(rows[inside].tolist())
+
+
+def test_a_defense_s_reference_and_validation_rows_are_the_target_s(monkeypatch):
+    dataset = data.load("digits")
+    dealt = splits.assign(dataset, members=600, nonmembers=600, reference=200, validation=100, known=0.5, seed=4)
+    monkeypatch.setattr(splits, "arrange", lambda *arguments, **options: dealt)
+    monkeypatch.setattr(Shrinking, "made", [])
+    made(Shadows(replace(DIGITS, defenses=(Shrink(0.0),)), count=2))
+    for one in Shrinking.made:
+        assert torch.equal(one.roles.reference, dealt.reference)
+        assert torch.equal(one.roles.validation, dealt.validation)
+        assert len(one.roles.target_train) == 600
+
+
+def test_what_is_kept_of_a_target_does_not_make_other_shadows(tmp_path):
+    name, one = Store(tmp_path).name, Shadows(EVEN)
+    for same in ({"epochs": (1, 2, 3)}, {"known": 0.5}, {"first": 3}, {"count": 2}, {"weights": True}):
+        assert name(Shadows(replace(EVEN, **same))) == name(one)
+    for other in ({"epochs": (1,)}, {"seed": 1}, {"model": "tabular"}, {"defenses": (Shrink(0.1),)}):
+        assert name(Shadows(replace(EVEN, **other))) != name(one)
+    assert Shadows(EVEN, epoch=1) == Shadows(replace(EVEN, epochs=(1,)))
+    assert len({name(replace(one, **part)) for part in ({}, {"first": 1}, {"count": 2}, {"models": 2})}) == 4
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Shadows(TINY), "trained on 60 samples, a shadow on half of 60 members and 80.*equally many"),
+        (
+            lambda: Shadows(replace(DIGITS, arrangement="nasr")),
+            "trained on 898 .* half of 449 .* arrangement='carlini'",
+        ),
+        (lambda: Shadows(EVEN, count=0), "count and models must be at least 1"),
+        (lambda: Shadows(EVEN, models=0), "count and models must be at least 1"),
+        (lambda: Shadows(EVEN, first=-1), "first at least 0"),
+        (lambda: Shadows(EVEN, epoch=4), "training ends after epoch 3"),
+    ],
+)
+def test_shadows_that_would_be_another_pipeline_are_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_little_less_or_more_than_half_is_no_other_pipeline():
+    assert Shadows(DIGITS).target.rows == (898, 898, 899)
+
+
+# attacks with shadows
+
+
+def attacked(**changes):
+    """Two made-up models, and four made-up shadows, on textures."""
+    target = replace(random_models(), samples=(200, 200))
+    config = Attacked(target, 2, models=2, shadow=Shadows(target, count=2), shadows=4, attacks=("gap", "lira-offline"))
+    return replace(config, **changes)
+
+
+def computed(config):
+    cells = [shadows_cell(need) if isinstance(need, Shadows) else outputs_cell(need) for need in config.needs()]
+    return config.compute(cells, scratch=None), cells
+
+
+def test_audits_with_shadows_need_their_cells_after_the_models():
+    needs = attacked(models=4, shadows=8).needs()
+    assert [(type(need), need.first, need.count) for need in needs] == [
+        *((Models, first, 2) for first in (0, 2)),
+        *((Shadows, first, 2) for first in (0, 2, 4, 6)),
+    ]
+
+
+def test_fewer_shadows_are_the_first_of_more():
+    assert set(attacked(shadows=4).needs()) < set(attacked(shadows=8).needs())
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_an_audit_with_shadows_is_that_of_their_references(size):
+    chosen = ("gap", "lira-online-fixed", "rmia-offline", "shadow-thresholds")
+    shadow = Shadows(attacked().target, models=2, count=2)
+    config = attacked(size=size, attacks=chosen, fusion="logit", scores=True, shadow=shadow)
+    cell, (target, *shadows) = computed(config)
+    of = target.arrays
+    (subset,) = cell.info["subsets"]
+    logits = [one for each in shadows for one in each.arrays["logits"]]
+    inside = np.concatenate([each.arrays["member"] for each in shadows])
+    held = References.of_ensembles([one[:size] for one in logits], inside, of["labels"], how="logit")
+    report = audit.audit(
+        audit.Outputs(of["logits_2"][subset], of["labels"], of["member"]),
+        attacks=chosen,
+        fusion="logit",
+        known=of["known"],
+        references=held,
+        seed=seeds.derive(0, "attack", 0),
+    )
+    for row in cell.info["rows"]:
+        found = report.attacks[row["attack"]]
+        assert row["auc"] == pytest.approx(found.everyone.auc.value, abs=1e-6)
+        assert (row["shadows"], row["models"]) == (4, size)
+        np.testing.assert_allclose(cell.arrays[f"scores_{row['attack']}"][0], found.scores, rtol=1e-4, atol=1e-4)
+    for name in ("labels", "member", "known"):
+        np.testing.assert_array_equal(cell.arrays[name], of[name])
+
+
+def test_scores_are_kept_per_ensemble_and_only_when_asked_for():
+    cell, _ = computed(attacked(subsets=2, attacks=("confidence",), scores=True))
+    assert cell.arrays["scores_confidence"].shape == (2, 400)
+    plain, _ = computed(attacked(subsets=2, attacks=("confidence",)))
+    assert plain.arrays == {} and plain.info["rows"] == cell.info["rows"]
+
+
+def test_rows_without_shadows_have_no_such_column():
+    cell, _ = computed(attacked(shadow=None, shadows=0))
+    assert "shadows" not in cell.info["rows"][0]
+    assert "lira-offline" in cell.info["skipped"]
+
+
+def test_an_attack_that_looks_at_samples_gets_those_of_the_target(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(audit, "audit", lambda outputs, *, x, **options: seen.update(x=x) or 1 / 0)
+    config = attacked(attacks=("nasr-paper-x",))
+    with pytest.raises(ZeroDivisionError):
+        computed(config)
+    np.testing.assert_array_equal(seen["x"], evaluated(config.target).samples()[0].numpy())
+    with pytest.raises(ZeroDivisionError):
+        computed(attacked())
+    assert seen["x"] is None, "no data is loaded for nothing"
+
+
+ADAPTIVE = Shadows(replace(random_models(), samples=(200, 200), defenses=(Shrink(0.1),)), count=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shadow": None}, "give both a shadow and the number of shadows"),
+        ({"shadows": 0}, "give both a shadow and the number of shadows"),
+        ({"shadows": 3}, "3 shadows do not fill cells of 2"),
+        ({"shadow": replace(ADAPTIVE, first=2)}, "from shadow 0 on"),
+        ({"shadow": replace(ADAPTIVE, count=1), "shadows": 3}, "choose an even number"),
+        ({"size": 2}, "for ensembles of 2, a shadow must have as many models, not 1"),
+        ({"shadow": replace(ADAPTIVE, epoch=3)}, "attacked after epoch 2: take its shadows there, not at 3"),
+        ({"shadow": Shadows(replace(ADAPTIVE.target, seed=1), count=2)}, "differ in seed, hence in their samples"),
+        ({"shadow": Shadows(DIGITS, count=2)}, "differ in data, samples, arrangement"),
+    ],
+)
+def test_shadows_that_do_not_fit_the_target_are_refused_at_once(changes, message):
+    with pytest.raises(ValueError, match=message):
+        attacked(**changes)
+
+
+def test_an_attacker_may_have_shadows_of_another_pipeline_on_the_same_samples():
+    assert attacked(shadow=ADAPTIVE).needs()[-1].target.method == "shrink"
+
+
+# ground truth: a net that has learnt its members by heart
+
+
+OVERFIT = Models(
+    "textures",
+    "small_cnn",
+    training.Recipe(epochs=12, batch=25, optimizer="adam", lr=4e-3),
+    epochs=(12,),
+    samples=(400, 0),
+    arrangement="carlini",
+    known=0.5,
+)
+
+
+@cache
+def toy():
+    """The audit of an overfit target with sixteen shadows, and the cells that it needs."""
+    config = Attacked(
+        OVERFIT,
+        12,
+        known=0.01,
+        attacks=("gap", "loss", "lira-online-fixed", "lira-offline-fixed", "rmia-online"),
+        shadow=Shadows(OVERFIT, count=16),
+        shadows=16,
+        scores=True,
+    )
+    cells = [made(need) for need in config.needs()]
+    for cell in cells:
+        cell.info["made_with"] = {"device": "none"}
+    return config, cells, config.compute(cells, scratch=None)
+
+
+def test_with_shadows_a_likelihood_ratio_beats_the_loss():
+    _, _, cell = toy()
+    auc = {row["attack"]: row["auc"] for row in cell.info["rows"]}
+    for name in ("lira-online-fixed", "rmia-online"):
+        assert auc[name] > auc["loss"] + 0.04 > auc["gap"] - 0.05 > 0.5
+    member, judged = cell.arrays["member"], ~cell.arrays["known"]
+    found = {}
+    for name in ("loss", "lira-online-fixed"):
+        scores = cell.arrays[f"scores_{name}"][0]
+        found[name] = metrics.tpr_at_fpr(scores[judged], member[judged], 0.06).value
+    assert found["lira-online-fixed"] > 1.5 * found["loss"]
+
+
+def test_with_membership_shuffled_no_attack_finds_anything():
+    config, (target, shadows), _ = toy()
+    shuffled = np.random.default_rng(0).permutation(target.arrays["member"])
+    rows = config.compute([replace_arrays(target, member=shuffled), shadows], scratch=None).info["rows"]
+    assert len(rows) == len(config.attacks)
+    for row in rows:
+        assert row["auc_interval"][0] <= 0.5 <= row["auc_interval"][1]
+
+
+def test_a_shadow_is_found_out_by_the_others_as_the_target_is():
+    """Shadow and target are exchangeable: attacked by the other fifteen, a shadow's own members are found as well."""
+    _, (_, shadows), cell = toy()
+    held = references([shadows])
+    target_auc = next(row["auc"] for row in cell.info["rows"] if row["attack"] == "lira-offline-fixed")
+    areas = []
+    for k in range(0, 16, 2):
+        others = np.arange(16) != k
+        rest = References(held.logits[others], held.member[others], held.labels)
+        outputs = audit.Outputs(held.logits[k], held.labels, held.member[k])
+        report = audit.audit(outputs, attacks=attacks.get("lira-offline-fixed"), known=0, references=rest)
+        areas.append(report.attacks["lira-offline-fixed"].everyone.auc.value)
+    assert abs(np.mean(areas) - target_auc) < 4 * np.std(areas)
+
+
+def replace_arrays(cell, **arrays):
+    return replace(cell, arrays=cell.arrays | arrays)
