@@ -14,8 +14,10 @@ from hypothesis.extra import numpy as arrays
 
 from mialab import __version__, cli, fusion
 from mialab import audit as audits
-from mialab.attacks import ALL
+from mialab.attacks import ALL, VARIANTS
 from mialab.audit import Outputs, audit
+from mialab.cli import audit as audit_command
+from mialab.cli import figure
 
 QUICK = ("--attack", "gap", "--attack", "confidence")
 
@@ -83,7 +85,12 @@ def test_help_tells_the_json_s_layout_and_whom_attacks_are_evaluated_on(file, tm
 
 
 def test_the_names_kept_for_help_are_those_of_the_package():
-    assert tuple(cli.ATTACKS) == tuple(ALL)
+    defaults, white_box, reference, costly = (list(group) for group in audit_command.GROUPS.values())
+    for when, listed in (((), defaults), (("log_confidences",), white_box), (("references",), reference)):
+        assert listed == [name for name, one in ALL.items() if one.needs == when and not one.costly]
+    assert costly == [name for name, one in ALL.items() if one.costly]
+    assert set(cli.ATTACKS) == set(ALL) and tuple(VARIANTS) == audit_command.VARIANTS
+    assert tuple(figure.DATELESS) == audit_command.FIGURES
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}
     assert tuple(actions["fusion"].choices) == fusion.RULES
     assert tuple(actions["split"].choices) == audits.SPLITS
@@ -183,8 +190,8 @@ def never(*_, **__):
         (".", "found a directory"),
         ("", "found a directory"),
         ("outputs.npz/out.json", "found no folder"),
-        ("outputs.npz", "found the file to audit"),
-        ("link.npz", "found the file to audit"),
+        ("outputs.npz", "found a file that is read"),
+        ("link.npz", "found a file that is read"),
         ("pipe", "found no regular file"),
         ("a" * 300, "File name too long"),
     ],

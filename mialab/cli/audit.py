@@ -10,7 +10,7 @@ from mialab.cli import output
 from mialab.names import unknown
 
 GROUPS = {
-    "": {
+    "run by default": {
         "gap": "a correct prediction means member",
         "confidence": "the true class's probability",
         "loss": "the cross-entropy, low for members",
@@ -25,11 +25,11 @@ GROUPS = {
         "neural-released": "network on the confidences, as the paper's script has it (128-64, 30 steps)",
         "neural-per-class": "one network per class, as in the script's parent work",
     },
-    "with --white-box, or by name: they see each model's own answers": {
+    "run by default with --white-box, as they see each model's own answers": {
         "agreement": "the number of models that are right",
         "white-box-ensemble": "network on each model's log-odds of the true class, in order, and that number",
     },
-    "with --reference": {
+    "run by default with --reference": {
         "shadow-shokri": "one network per class, taught on what reference models answered (64)",
         "shadow-rahman": "the same, larger (128-64)",
         "shadow-thresholds": "loss, one threshold per class, found on reference models",
@@ -40,7 +40,7 @@ GROUPS = {
         "rmia-online": "share of all samples that this one beats, relative to reference models",
         "rmia-offline": "the same, with reference models trained without the sample alone",
     },
-    "by name only, as they take minutes": {
+    "run by name only, as they take minutes": {
         "nasr-paper": "two-branch network on prediction and label, as in the pruning paper",
         "nasr-code": "two-branch network as in its authors' released code",
         "nasr-paper-x": "nasr-paper with a branch that sees the sample: from Python only, where x can be given",
@@ -109,7 +109,11 @@ def add(commands) -> None:
     )
     option = parser.add_argument
     option("file", metavar="FILE.npz", help="arrays logits (or probabilities), labels and member; see below")
-    option("--attack", metavar="NAME", action="append", type=_attack, help="one to run, repeatable (see below)")
+    option("--attack", metavar="NAME", action="append", type=_attack, help="one to run; repeatable; see below")
+    option("--reference", metavar="REF.npz", help="outputs of reference models, for LiRA, RMIA and shadow attacks")
+    option("--fusion", choices=("confidence", "logit"), default="confidence", help="what is averaged over the models")
+    option("--white-box", action="store_true", help="neural attacks see all models' confidences side by side")
+    option("--known", metavar="SHARE", type=_share, default=0.8, help="share of each class and side, see below (0.8)")
     option("--split", choices=("random", "file-order"), default="random", help="known at random, or the first ones")
     option("--seed", metavar="N", type=int, default=0, help="of the random split and the neural attacks (0)")
     option("--json", metavar="OUT", help="also write the report to this file, as JSON")
@@ -121,11 +125,9 @@ def add(commands) -> None:
 def _attacks() -> str:
     lines = []
     for when, attacks in GROUPS.items():
-        lines += ["", f"attacks {when}".rstrip() + ":", *(f"  {name:<28}{what}" for name, what in attacks.items())]
-    variants = textwrap.fill(
-        ", ".join(VARIANTS), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
-    )
-    return "\n".join([*lines, "", "variants, with --reference and by name:", variants])
+        lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
+    variants = textwrap.wrap(", ".join(VARIANTS), 118, break_on_hyphens=False)
+    return "\n".join([*lines, "", "variants run by name, with --reference:", *(f"  {line}" for line in variants)])
 
 
 def _attack(name):

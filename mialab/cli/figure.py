@@ -26,19 +26,20 @@ def save(file: BinaryIO, report: Report, kind: str) -> None:
 
 
 def _draw(report: Report) -> Figure:
-    sides = counts(report.member[report.evaluated])
+    rows = report.evaluated
+    sides = counts(report.member[rows])
     if not report.attacks or not all(sides):
         raise ValueError("found no attack that was measured on members and non-members; expected one to draw")
     at = _lowest_fpr(report)
-    names = _best(report, at)
-    rates = {name: _rate(report, name, at) for name in names}
-    shown = {f"{name}: {100 * rates[name]:.3g} %": report.attacks[name].scores[report.evaluated] for name in names}
+    rates = {name: _rate(report, name, at) for name in report.attacks}
+    names, measure = _best(report, rates), f"TPR at {100 * float(at):g} % FPR" if at else "AUC"
+    labels = {name: f"{name}: " + (f"{100 * rates[name]:.2f} %" if at else f"{rates[name]:.3f}") for name in names}
     figure = Figure(figsize=(8, 5), layout="constrained")
-    plots.rocs(ax := figure.add_subplot(), shown, report.member[report.evaluated])
+    ax = figure.add_subplot()
+    plots.rocs(ax, {label: report.attacks[name].scores[rows] for name, label in labels.items()}, report.member[rows])
     title = "{:,} members and {:,} non-members".format(*sides)
-    measure = f"TPR at {100 * float(at):g} % FPR" if at else "AUC"
-    if len(names) < len(report.attacks):
-        title += f"\n{len(names)} of {len(report.attacks)} attacks: the best by {measure}, and gap"
+    if len(names) < len(rates):
+        title += f"\n{len(names)} of {len(rates)} attacks: the best by {measure}" + ", and gap" * ("gap" in names)
     ax.set_title(title, fontsize="medium", loc="left")
     ax.legend(title=measure, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
     return figure
@@ -50,13 +51,20 @@ def _lowest_fpr(report: Report) -> str | None:
     return next((fpr for fpr in reversed(FPRS) if tpr[fpr] is not None), None)
 
 
-def _best(report: Report, at: str | None) -> list[str]:
-    """The attacks to draw, the best first; gap always, to compare with."""
-    ranked = sorted(report.attacks, key=lambda name: -_rate(report, name, at))
-    last = [name for name in ranked[MOST_CURVES - 1 :] if name == "gap"] or ranked[MOST_CURVES - 1 :]
-    return ranked[: MOST_CURVES - 1] + last[:1]
-
-
 def _rate(report: Report, name: str, at: str | None) -> float:
     figures = report.attacks[name].everyone
     return figures.tpr[at].value if at else figures.auc.value
+
+
+def _best(report: Report, rates: dict[str, float]) -> list[str]:
+    """The attacks to draw, the best first: gap always, to compare with, and different curves before equal ones."""
+    ranked = sorted(rates, key=lambda name: -rates[name])
+    curves = {}
+    for name in ranked:
+        figures = report.attacks[name].everyone
+        curves.setdefault((figures.auc, *figures.tpr.values()), name)
+    distinct = list(curves.values())
+    queue = distinct + [name for name in ranked if name not in distinct]
+    rest = queue[MOST_CURVES - 1 :]
+    chosen = queue[: MOST_CURVES - 1] + (["gap"] if "gap" in rest else rest[:1])
+    return sorted(chosen, key=ranked.index)

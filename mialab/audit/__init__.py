@@ -1,0 +1,24 @@
+"""The audit: outputs of a model or an ensemble in, a report of what attacks learn from them out."""
+
+from mialab.attacks import References
+from mialab.audit.figures import Figures, Result
+from mialab.audit.leakage import Leakage, Proof
+from mialab.audit.report import Report
+from mialab.audit.run import audit
+from mialab.audit.settings import SPLITS, Settings
+from mialab.outputs import AuditError, Outputs, read
+
+__all__ = [
+    "SPLITS",
+    "AuditError",
+    "Figures",
+    "Leakage",
+    "Outputs",
+    "Proof",
+    "References",
+    "Report",
+    "Result",
+    "Settings",
+    "audit",
+    "read",
+]

@@ -1,0 +1,194 @@
+"""A report as tables of plain text, at most 120 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from mialab import metrics
+from mialab.audit.figures import FPRS, counts
+from mialab.audit.leakage import Proof, tv
+from mialab.audit.settings import GIVEN
+from mialab.divergence import Divergence
+
+if TYPE_CHECKING:
+    from mialab.audit.figures import Result
+    from mialab.audit.report import Report
+
+TOO_FEW = "too few"
+MOST_NAMED = 4  # attacks in a line of text
+LEAST_P = 0.001  # below it, a thousand shuffles cannot tell
+DIVERGENCE_LEGEND = """\
+JS, distance   Jensen-Shannon divergence of members and non-members, from 0 to 0.693 nats (1 bit); root of the nats
+p              chance of so large a JS if membership said nothing
+gain           of the best attack on these outputs, -log 4 + 2 JS: from -1.386, a coin's, to 0
+TV, bal. acc.  what the interval of JS allows: total variation, and balanced accuracy of the best attack
+confidence     of the true class, as log-odds, by a histogram, bias removed; by class: the mean within classes
+prediction     the whole fused prediction and the label, by a cross-fitted classifier: a lower bound caps nothing
+proven         by the best of the attacks tried, which share the error (Bonferroni). A JS is proven by attacks on
+               prediction and label alone. Epsilon of differential privacy (delta 0) is proven by any attack, and is
+               an indication: samples of one model are not independent trials
+not covered    attacks that look at x, at reference models or at each model's own answers: these may exceed the cap"""
+
+
+def tables(report: Report) -> str:
+    """Heading, tables of the attacks and of the divergences, each with its legend, and what was skipped."""
+    blocks = [_heading(report)]
+    if report.attacks:
+        blocks += [_overview(report), _low_fpr(report), _by_correctness(report), _legend(report)]
+    blocks += [_divergences(report), *([_proofs(report)] if report.attacks else []), _divergence_legend(report)]
+    if report.skipped:
+        blocks.append(["skipped", *(f"  {name}: {reason}" for name, reason in report.skipped.items())])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _heading(report: Report) -> list[str]:
+    how, (models, samples, classes) = report.settings, report.shape
+    part = f"{100 * how.known:g} % of each class and side"
+    known = {
+        "random": f"{part}, at random (seed {how.seed})",
+        "file-order": f"{part}, the first ones in file order",
+        GIVEN: "{:,} members and {:,} non-members, as given".format(*counts(report.member[~report.evaluated])),
+    }
+    lines = [
+        f"{samples:,} samples: {_sides_text(report.member)}; {classes} classes",
+        f"{models} models, fused by {how.fusion}" if models > 1 else "1 model",
+        f"accuracy: {_accuracy_text(report)}",
+        f"known to the attacker: {known[how.split] if how.known else 'no memberships'}",
+        f"evaluated on {'the rest' if how.known else 'everything'}: {_sides_text(report.member[report.evaluated])}",
+    ]
+    return [*lines, *_more_seen(report), *(f"note: {note}" for note in report.notes)]
+
+
+def _more_seen(report: Report) -> list[str]:
+    """What attackers had beside the fused prediction."""
+    lines = [report.references] if report.references else []
+    if report.settings.white_box:
+        return [*lines, "white box: neural attacks see the confidences of all models side by side"]
+    inside = [name for name, result in report.attacks.items() if "log_confidences" in result.beyond]
+    return [*lines, f"white box: {_named(inside)} looked at each model's own confidences"] if inside else lines
+
+
+def _sides_text(member) -> str:
+    return "{:,} members, {:,} non-members".format(*counts(member))
+
+
+def _accuracy_text(report: Report) -> str:
+    return "{} % on members, {} % on non-members".format(*(_text(side, scale=100) for side in report.accuracies))
+
+
+def _overview(report: Report) -> list[str]:
+    best = "" if report.settings.known else "best "
+    return _of_attacks(("attack", "AUC", f"{best}balanced acc. %", "acc. %"), report, _overview_row)
+
+
+def _overview_row(result: Result) -> tuple[str, ...]:
+    figures = result.everyone
+    shares = (_text(estimate, scale=100) for estimate in (figures.balanced_accuracy, figures.accuracy))
+    return _text(figures.auc, decimals=3), *shares
+
+
+def _low_fpr(report: Report) -> list[str]:
+    head = ("attack", *(f"TPR % at {100 * float(fpr):g} % FPR" for fpr in FPRS))
+    return _of_attacks(head, report, lambda result: [_text(tpr, scale=100) for tpr in result.everyone.tpr.values()])
+
+
+def _by_correctness(report: Report) -> list[str]:
+    head = ("attack", "AUC, correct", "AUC, misclassified")
+    return _of_attacks(
+        head, report, lambda result: [_text(f.auc, decimals=3) for f in (result.correct, result.misclassified)]
+    )
+
+
+def _legend(report: Report) -> list[str]:
+    share = report.member[report.evaluated].mean()
+    chosen = "chosen on the known samples" if report.settings.known else "best for these samples: optimistic"
+    wanted = f"a TPR needs {metrics.FALSE_POSITIVES} expected false positives, the other figures both sides"
+    return [
+        "Higher is worse for privacy. [low, high]: 95 % interval. correct, misclassified: as the models classify them.",
+        "AUC            chance that a member scores above a non-member; guessing: 0.5",
+        f"balanced acc.  right answers, both sides counted alike; guessing: 50 %; threshold: {chosen}",
+        f"acc.           right answers at that threshold; always answering 'member': {100 * share:.2f} %",
+        "TPR at x FPR   members found while at most the share x of non-members is accused; guessing: x",
+        f"{TOO_FEW:<15}{wanted}",
+    ]
+
+
+def _divergences(report: Report) -> list[str]:
+    head = ("divergence", "JS, nats", "bits", "distance", "p", "gain", "TV", "best bal. acc. %")
+    leak = report.divergence
+    rows = {
+        "confidence": leak.confidence,
+        "confidence, by class": leak.confidence_per_class,
+        "prediction, at least": leak.prediction,
+    }
+    return _table([head, *((name, *_divergence_row(one)) for name, one in rows.items())])
+
+
+def _divergence_row(one: Divergence | None) -> tuple[str, ...]:
+    if one is None:
+        return TOO_FEW, "", "", "", "", "", ""
+    js = f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
+    chance = "<0.001" if one.null.p_value < LEAST_P else f"{one.null.p_value:.3f}"
+    measures = (f"{one.bits:.4f}", f"{one.distance:.3f}", chance, f"{one.gain:.3f}")
+    bounds = (_range(*tv(one), decimals=3), _range(*(100 * share for share in one.accuracy), decimals=2))
+    return (js, *measures, *bounds)
+
+
+def _range(low: float, high: float, *, decimals: int) -> str:
+    return f"{low:.{decimals}f} to {high:.{decimals}f}"
+
+
+def _proofs(report: Report) -> list[str]:
+    if not report.settings.known:
+        return ["proven by an attack: nothing, as thresholds must be chosen on known samples (known is 0)"]
+    head = ("proven at 95 %", "at least", "attack", "tried", "members found", "non-members accused")
+    leak = report.divergence
+    rows = {"JS, nats": leak.js_at_least, "epsilon": leak.epsilon_at_least}
+    return _table([head, *((name, *_proof_row(one)) for name, one in rows.items())])
+
+
+def _proof_row(one: Proof | None) -> tuple[str, ...]:
+    if one is None:
+        return TOO_FEW, "", "", "", ""
+    counted = ("{:,} of {:,}".format(*rate) for rate in (one.caught, one.accused))
+    return f"{one.value:.4f}", one.attack, str(one.tried), *counted
+
+
+def _divergence_legend(report: Report) -> list[str]:
+    return [*DIVERGENCE_LEGEND.splitlines(), *_above(report)]
+
+
+def _above(report: Report) -> list[str]:
+    """Names the attacks that are surely better than any on the confidence alone."""
+    cap = report.divergence.cap
+    measured = {name: one.everyone.balanced_accuracy for name, one in report.attacks.items()}
+    above = [name for name, accuracy in measured.items() if accuracy is not None and accuracy.low > cap]
+    return [f"               above {100 * cap:.2f} % here: {_named(above)}"] if above else []
+
+
+def _named(names: Sequence[str]) -> str:
+    further = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {further} more" if further > 0 else "")
+
+
+def _text(estimate, *, scale: int = 1, decimals: int = 2) -> str:
+    if estimate is None:
+        return TOO_FEW
+    value, low, high = (f"{scale * figure:.{decimals}f}" for figure in estimate[:3])
+    return f"{value} [{low}, {high}]"
+
+
+def _of_attacks(head: Sequence[str], report: Report, row: Callable[[Result], Iterable[str]]) -> list[str]:
+    return _table([head, *((name, *row(result)) for name, result in report.attacks.items())])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines: the first row is the head, the first column stands to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([cells[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)])
+        for cells in rows
+    ]
+    lines = [line.rstrip() for line in lines]
+    return [lines[0], "-" * sum(widths, 2 * (len(widths) - 1)), *lines[1:]]
