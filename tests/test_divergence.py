@@ -17,6 +17,7 @@ from mialab import divergence, metrics
 from mialab.divergence import Mixture
 
 LN2 = math.log(2)
+unhurried = settings(deadline=None, derandomize=True)
 STANDARD = Mixture((0.0,), (1.0,))
 EXPOSED = Mixture((0.0, 4.0), (1.0, 0.3), (0.95, 0.05))  # one member in twenty lies far out
 CASES = {
@@ -89,15 +90,22 @@ def test_equal_distributions_leave_a_coin_and_disjoint_ones_certainty():
     assert divergence.optimal_gain(divergence.js(p, q)) == pytest.approx(0)
 
 
-@given(distributions, distributions)
-def test_scipy_s_function_is_the_distance_not_the_divergence(p, q):
-    p, q = (side * (side > 1e-300) for side in (p, q))  # SciPy's is infinite for the smallest of numbers
-    js = divergence.js(p, q)
-    assert js == pytest.approx(jensenshannon(p, q) ** 2, abs=1e-12)
-    assert divergence.in_bits(js) == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-12)
-    assert divergence.distance(js) == pytest.approx(jensenshannon(p, q), abs=1e-6)
+def test_scipy_s_function_is_the_distance_not_the_divergence():
+    for p, q in np.random.default_rng(0).dirichlet(np.full(6, 0.3), size=(200, 2)):
+        js = divergence.js(p, q)
+        assert js == pytest.approx(jensenshannon(p, q) ** 2, abs=1e-12)
+        assert divergence.in_bits(js) == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-12)
+        assert divergence.distance(js) == pytest.approx(jensenshannon(p, q), abs=1e-9)
 
 
+@unhurried
+@given(distributions, st.floats(0, 1e-15))
+def test_sides_that_differ_by_rounding_have_no_divergence_where_scipy_s_may_be_nan_or_infinite(p, change):
+    assert 0 <= divergence.js(p, p * (1 + change)) < 1e-15
+    assert divergence.js(np.array([1.0, 0.0, 0.0]), np.array([1.0, 5e-324, 1e-310])) < 1e-15
+
+
+@unhurried
 @given(distributions, distributions, hnp.arrays(float, 6, elements=st.floats(0, 1)))
 def test_no_attack_gains_more_than_the_optimal_one_whose_gain_is_equation_10_s(p, q, attack):
     best = divergence.optimal_gain(divergence.js(p, q))
@@ -113,6 +121,7 @@ def test_an_attack_that_is_sure_and_wrong_gains_minus_infinity():
         divergence.gain(even, even, attack=np.array([0.5, 50.0]))
 
 
+@unhurried
 @given(distributions, distributions, st.lists(st.integers(0, 2), min_size=6, max_size=6))
 def test_divergences_are_symmetric_and_merging_values_never_raises_them(p, q, place):
     merged = [np.bincount(place, side, minlength=3) for side in (p, q)]
@@ -122,6 +131,7 @@ def test_divergences_are_symmetric_and_merging_values_never_raises_them(p, q, pl
     assert divergence.optimal_auc(*merged) <= divergence.optimal_auc(p, q) + 1e-12
 
 
+@unhurried
 @given(distributions, distributions)
 def test_the_optimal_roc_is_concave_and_no_threshold_lies_above_it(p, q):
     curve = divergence.optimal_roc(p, q)
@@ -210,6 +220,7 @@ def test_what_is_no_mixture_is_refused(given, words):
 # Bounds
 
 
+@unhurried
 @given(distributions, distributions, hnp.arrays(float, 6, elements=st.floats(0.01, 0.99)))
 def test_every_bound_holds(p, q, attack):
     js, tv, accuracy = divergence.js(p, q), divergence.tv(p, q), divergence.optimal_accuracy(p, q)
@@ -230,6 +241,7 @@ def test_every_bound_holds(p, q, attack):
     assert divergence.js_at_least_from_bce(-divergence.gain(p, q, attack=attack) / 2) <= js + slack
 
 
+@unhurried
 @given(shares)
 def test_a_part_without_overlap_beside_a_part_without_difference_reaches_the_lower_accuracy(t):
     p, q = np.array([t, 1 - t, 0]), np.array([0, 1 - t, t])
@@ -239,6 +251,7 @@ def test_a_part_without_overlap_beside_a_part_without_difference_reaches_the_low
     assert divergence.auc_bounds(t).high == pytest.approx(divergence.optimal_auc(p, q), abs=1e-12)
 
 
+@unhurried
 @given(st.floats(0.5, 1))
 def test_two_mirrored_coins_reach_the_upper_accuracy_and_what_an_accuracy_proves(a):
     p, q = np.array([a, 1 - a]), np.array([1 - a, a])
@@ -249,6 +262,7 @@ def test_two_mirrored_coins_reach_the_upper_accuracy_and_what_an_accuracy_proves
     assert divergence.auc_bounds(divergence.tv(p, q)).low == pytest.approx(divergence.optimal_auc(p, q), abs=1e-12)
 
 
+@unhurried
 @given(distributions, distributions)
 def test_the_optimal_attack_s_cross_entropy_proves_the_whole_divergence(p, q):
     bce = -divergence.gain(p, q, attack=divergence.optimal_attack(p, q)) / 2
@@ -267,6 +281,7 @@ def test_pinsker_is_tight_only_towards_zero():
     np.testing.assert_allclose(printed, [0.0288, 0.0163], atol=5e-5)
 
 
+@unhurried
 @given(st.floats(1e-14, 1))
 def test_the_bounds_of_divergence_and_of_variation_undo_each_other(tv):
     low, high = divergence.js_bounds(tv)
@@ -377,12 +392,12 @@ def test_the_bias_is_gone_also_where_the_sides_differ_much():
     """Twenty values, rising on one side as they fall on the other: nothing is merged, all that is off is bias."""
     p, rng, found = np.exp(-0.2 * np.arange(20)), np.random.default_rng(0), []
     p /= p.sum()
-    for seed in range(100):
+    for seed in range(200):
         scores = np.concatenate([rng.choice(20, 200, p=p), rng.choice(20, 200, p=p[::-1])])
-        found.append(divergence.histogram(scores, np.arange(400) < 200, bins=20, resamples=50, seed=seed))
+        found.append(divergence.histogram(scores, np.arange(400) < 200, bins=20, resamples=20, seed=seed))
     exact, plug_in = divergence.js(p, p[::-1]), np.mean([e.value + e.bias for e in found])
     assert exact > 0.5 * LN2 and plug_in - exact > 0.02
-    assert values(found).mean() == pytest.approx(exact, abs=0.007)
+    assert values(found).mean() == pytest.approx(exact, abs=0.009)
 
 
 def test_an_interval_for_no_difference_is_not_wider_than_the_null_must_make_it():
@@ -429,7 +444,7 @@ def test_few_exposed_members_far_out_are_not_lost_in_wide_bins():
     assert wide < 0.6 * truth(EXPOSED) and 0.85 * truth(EXPOSED) < found < 1.15 * truth(EXPOSED)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(unhurried, max_examples=30)
 @given(hnp.arrays(float, 40, elements=st.floats(-5, 5, width=16)), st.integers(0, 100))
 def test_only_the_order_of_scores_counts_and_infinite_ones_are_its_ends(scores, seed):
     member = np.random.default_rng(seed).random(40) < np.linspace(0.2, 0.8, 40)
@@ -449,7 +464,7 @@ def test_few_distinct_scores_have_a_bin_each():
     assert found.value + found.bias == pytest.approx(divergence.js(*shares))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(unhurried, max_examples=30)
 @given(hnp.arrays(float, 30, elements=st.floats(0, 1)), st.sets(st.integers(1, 9), min_size=1))
 def test_coarser_bins_never_raise_the_plug_in_value(scores, kept):
     member, fine = np.arange(30) % 3 > 0, np.linspace(0, 1, 11)
@@ -488,23 +503,23 @@ def test_a_seed_gives_the_same_estimate_again(estimate):
 
 
 def classes(n, seed, levels):
-    """Scores of classes that lie at different levels; members of each are one deviation above its non-members."""
+    """Scores of classes at their own levels and spreads; members of each are one deviation above its non-members."""
     rng = np.random.default_rng(seed)
     labels, member = rng.integers(0, len(levels), n), rng.random(n) < 0.6
-    return rng.normal(size=n) + np.array(levels)[labels] + member, member, labels
+    return (rng.normal(size=n) + member) * (1 + 4 * (labels % 2)) + np.array(levels)[labels], member, labels
 
 
 @pytest.mark.parametrize("estimate", [divergence.histogram, divergence.classifier])
 def test_within_classes_a_difference_is_seen_that_their_levels_hide(estimate):
-    scores, member, labels = classes(8000, 0, range(-4, 5))
+    scores, member, labels = classes(8000, 0, range(-12, 13, 6))
     within, pooled = estimate(scores, member, labels=labels), estimate(scores, member)
     assert within.value == pytest.approx(truth(CASES["one deviation"]), abs=0.012)
-    assert within.low < truth(CASES["one deviation"]) and pooled.high < 0.04
+    assert within.low < truth(CASES["one deviation"]) and pooled.high < 0.07
 
 
 def test_classes_weigh_the_mean_of_their_shares_and_differing_shares_alone_are_no_difference():
     rng = np.random.default_rng(0)
-    member = np.arange(20_000) < 10_000
+    member = np.arange(20_000) < 15_000
     labels = np.where(member, rng.random(20_000) < 0.8, rng.random(20_000) < 0.4).astype(int)
     scores = labels * 5 + rng.integers(0, 3, 20_000)
     for estimate in (divergence.histogram, divergence.classifier):
@@ -584,6 +599,14 @@ def test_vectors_give_the_divergence_of_their_mahalanobis_distance():
     assert found.value == pytest.approx(truth(CASES["one deviation"]), abs=0.01) and found.low < truth(
         CASES["one deviation"]
     )
+
+
+def test_with_labels_vectors_are_compared_at_their_class_s_level():
+    rng, member, labels = np.random.default_rng(0), np.arange(6000) < 3000, np.arange(6000) % 5
+    vectors = rng.normal(size=(6000, 2)) + 6 * labels[:, None] + member[:, None] / math.sqrt(2)
+    found = divergence.classifier(vectors, member, labels=labels, model="logistic")
+    assert found.value == pytest.approx(truth(CASES["one deviation"]), abs=0.012)
+    assert divergence.classifier(vectors, member, model="logistic").high < 0.02
 
 
 @pytest.mark.parametrize(("n", "m", "d", "labels"), [(80, 80, 1, None), (150, 50, 6, None), (150, 150, 1, 3)])

@@ -60,7 +60,7 @@ def histogram(
     left = null.mean()
     value, drawn, null = ((jackknifed - left) / (1 - left / LN2) for jackknifed in (value, drawn, null))
     low, high = (value + np.quantile(drawn - drawn.mean(), INTERVAL)).tolist()
-    beyond = (1 + np.count_nonzero(null >= value)) / (1 + resamples)
+    beyond = (1 + int(np.count_nonzero(null >= value))) / (1 + resamples)
     chance = Null(float(null.mean()), float(np.quantile(null, NULL_QUANTILE)), beyond)
     nonmembers, members = samples.counts.sum(axis=0).tolist()
     return Divergence(float(value), float(low), float(high), float(plug_in - value), chance, False, members, nonmembers)

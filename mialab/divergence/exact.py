@@ -51,11 +51,11 @@ def js(p: np.ndarray, q: np.ndarray) -> float | np.ndarray:
     With m = (p + q) / 2 it is the mean of KL(p, m) and KL(q, m): the mutual information of an output and a fair coin
     that decides between member and non-member. SciPy's `scipy.spatial.distance.jensenshannon` returns its square root.
     """
-    return np.minimum(js_terms(*_probabilities(p, q)).sum(axis=-1), LN2)[()]
+    return np.clip(js_terms(*_probabilities(p, q)).sum(axis=-1), 0.0, LN2)[()]
 
 
 def js_terms(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """What each of the k values adds to the divergence in nats, never below 0. Nothing is checked."""
+    """What each of the k values adds to the divergence in nats, at least 0 but for rounding. Nothing is checked."""
     both = p + q  # not their mean: half of the smallest positive number is 0
     return (kl_div(2 * p, both) + kl_div(2 * q, both)) / 4
 
