@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import re
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import torch
 
 from mialab import data, experiments
 from mialab.data.known import known, place
-from mialab.experiments import listing
+from mialab.experiments import cost, listing
 from mialab.experiments.grid import PRESETS
 from mialab.experiments.tables import table
-from mialab.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, surroundings
+from mialab.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, on_colab, surroundings
 
 GIB = 2**30
 CELL_FILES = "cell.json", "arrays.safetensors"
@@ -88,7 +87,7 @@ def _store(store: Store) -> list[str]:
     cells = inside - foreign - aside - {store.root / LOCKS, store.root / SCRATCH}
     broken = {cell for cell in cells if not all((cell / name).is_file() for name in CELL_FILES)}
     kinds = Counter(cell.name.partition("-")[0] for cell in cells - broken)
-    unfinished = len([*(store.root / SCRATCH).glob("*")])
+    unfinished = sum(".draft-" not in path.name for path in (store.root / SCRATCH).glob("*"))
     told = {
         "damaged, will be set aside and computed again": broken,
         "damaged and set aside, may be removed": aside,
@@ -111,8 +110,7 @@ def _disk(folder: Path) -> str:
 
 def _colab(store: Store) -> list[str]:
     """That the store will not last, where that is so."""
-    on_colab = "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules
-    if not on_colab or store.root.is_relative_to(DRIVE):
+    if not on_colab() or store.root.is_relative_to(DRIVE):
         return []
     mount = "" if DRIVE.is_dir() else "run `from google.colab import drive; drive.mount('/content/drive')`, then "
     return [f"this store is gone when Colab's runtime ends: {mount}take --store {DRIVE / 'mialab' / 'store'}"]
@@ -125,4 +123,4 @@ def _costs(store: Store) -> list[str]:
         pairs = zip(listing.costs(experiment), listing.costs(experiment, store=store), strict=True)
         for column, (whole, missing) in zip(columns[1:], pairs, strict=True):
             column.append(whole if missing == whole else f"{whole} ({missing} missing)")
-    return table(columns)
+    return [*table(columns), *([f"warning: {warning}"] if (warning := cost.rate().warning) else [])]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def derive(seed: int, *names: str | int) -> int:
     """Hash a seed and the names of a role into a new seed of 63 bits, the same on every platform.
 
-    `derive(0, "target", 3)` and `derive(0, "shadow", 3)` are independent, so that no two repetitions share a member.
+    `derive(0, "target", 3)` and `derive(0, "shadow", 3)` are independent: no two models share their seed. Their data
+    may still be the same: a synthetic set is drawn afresh for each repetition, while on a real one repetitions differ
+    in weights, batch order and what an attacker knows, and may share all members.
     """
     parts = [operator.index(seed), *(name if isinstance(name, str) else operator.index(name) for name in names)]
     digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()

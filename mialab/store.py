@@ -100,7 +100,7 @@ class Store:
 
     def has(self, config: Config) -> bool:
         """Whether the cell is here; cheap, as its content is not read."""
-        return self.folder(config).is_dir()
+        return os.path.isdir(self.folder(config))  # unlike a Path's, False also where one may not look
 
     def find(self, config: Config) -> Cell | None:
         """The cell, if it is here and whole. A damaged one is named in a warning and set aside. Computes nothing."""
@@ -138,12 +138,12 @@ class Store:
         raise StoreError(f"{folder} was written but does not read back whole; check the disk, {_ELSEWHERE}")
 
     def foreign(self) -> tuple[Path, ...]:
-        """What lies in the store's folder and is neither a cell nor the store's own. It is left alone."""
+        """What lies in the store's folder and by its name is neither a cell nor the store's own. It is left alone."""
         if not self.root.is_dir():
             return ()
         own = {self.root / LOCKS, self.root / SCRATCH}
         others = (path for path in self.root.iterdir() if path not in own and not path.name.startswith(DAMAGED))
-        return tuple(sorted(path for path in others if not (_CELL_NAME.fullmatch(path.name) and path.is_dir())))
+        return tuple(sorted(path for path in others if not _CELL_NAME.fullmatch(path.name)))
 
     def _compute(self, config: Config, folder: Path, *, wait: bool, locked: bool) -> None:
         inputs = [self.get(need, wait=wait) for need in config.needs()]
@@ -247,10 +247,15 @@ def open_store(root: Path | str | None = None) -> Store:
     """The store at `root`, else at $MIALAB_STORE, else on Colab in a mounted Drive, else in the user's cache folder."""
     if chosen := root or os.environ.get("MIALAB_STORE"):
         return Store(Path(chosen).expanduser())
-    if ("COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules) and DRIVE.is_dir():
+    if on_colab() and DRIVE.is_dir():
         return Store(DRIVE / "mialab" / "store")  # what lies elsewhere on Colab is gone with the session
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Store(cache / "mialab" / "store")
+
+
+def on_colab() -> bool:
+    """Whether this runs on Colab, in a notebook or in a shell."""
+    return "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules
 
 
 def settings(config: Any, *, whole: bool = False) -> dict:

@@ -5,8 +5,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mialab import splits, training
-from mialab.experiments.models import Models
+from mialab import models, splits, training
+from mialab.experiments.models import Models, evaluated, rebuild
 from mialab.store import Cell
 
 RECIPE = training.Recipe(epochs=3, batch=20, optimizer="adam", lr=0.01)
@@ -51,3 +51,21 @@ def shadows_cell(config, *, samples=400, classes=4):
         answers.append(logits.astype(np.float32))
     arrays = {"logits": np.stack(answers), "member": np.stack(inside), "labels": labels}
     return Cell({"made_with": {"device": "none"}}, arrays)
+
+
+def drawn_cell(config):
+    """A cell of `config.count` models whose weights are drawn by numpy instead of trained, with their logits."""
+    seen = evaluated(config)
+    (x, labels), arrays = seen.samples(), {}
+    for k in range(config.count):
+        draw = np.random.default_rng([config.first + k, config.seed])
+        state = models.build(config.model, x.shape[1:], seen.dataset.classes).state_dict()
+        for name, value in state.items():
+            fan_in = max(1, value[0].numel())
+            fresh = draw.normal(size=value.shape) * (3 / fan_in) ** 0.5
+            arrays[f"weights_{k}.{name}"] = (value.numpy() if name.startswith("scale") else fresh).astype(np.float32)
+    answers = [training.logits(model, x).numpy() for model in rebuild(config, Cell({}, arrays))]
+    arrays |= {f"logits_{config.epochs[-1]}": np.stack(answers), "labels": labels.numpy()}
+    history = [{"epoch": epoch, "learning_rate": config.recipe.lr} for epoch in config.epochs]
+    info = {"history": [history] * config.count, "made_with": {"device": "none"}}
+    return Cell(info, arrays | {"member": seen.member.numpy(), "known": seen.known.numpy()})

@@ -15,16 +15,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from experiment_cases import TINY, made, outputs_cell, random_models
+from experiment_cases import TINY, drawn_cell, made, outputs_cell, random_models, shadows_cell
 
 from mialab import audit, experiments, models, seeds, training
-from mialab.attacks import neural
+from mialab.attacks import References, neural
 from mialab.experiments.attacked import Attacked
 from mialab.experiments.cost import closure
 from mialab.experiments.models import Models, Recorder
+from mialab.experiments.queried import Queried
+from mialab.experiments.shadows import Shadows
 
 BASELINES = Path(__file__).parent / "baselines" / "cells.json"
 UPDATE = "python tests/test_cells.py --update"
+WITHIN = "mialab.experiments"
 # Of shares, and of logits relative to their size where that is above 1. The tests below show that rounding moves them
 # by less, and each change of method by more. Trained longer or faster, the network itself would make much of rounding.
 TOLERANCE = 0.01
@@ -36,7 +39,19 @@ DENSE = training.Recipe(epochs=4, batch=64, optimizer="adam", lr=2e-3)
 SEVERAL = Models("digits", "tabular", DENSE, epochs=(2, 4), arrangement="nasr", known=0.5, count=2)
 ALL_FOUR = Attacked(random_models(), 2, models=4, size=4)
 PAIRS = replace(ALL_FOUR, size=2, subsets=2, fusion="logit", white_box=True, known=0.6)
-SMALL = {"models": {"one": ONE, "several": SEVERAL}, "attacked": {"all four": ALL_FOUR, "pairs": PAIRS}}
+LARGE = replace(random_models(), samples=(1000, 1000))
+REFERENCES = ("lira-online", "lira-offline-fixed", "rmia-offline", "shadow-thresholds")
+WITH_SHADOWS = Attacked(
+    LARGE, 2, models=2, size=2, attacks=REFERENCES, shadow=Shadows(LARGE, models=2, count=4), shadows=8, scores=True
+)
+KEPT = replace(TINY, samples=(100, 100), count=2, weights=True)
+QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
+SMALL = {
+    "models": {"one": ONE, "several": SEVERAL},
+    "shadows": {"two": Shadows(ONE, count=2), "ensemble": Shadows(replace(SEVERAL, arrangement="carlini"), models=2)},
+    "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS},
+    "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
+}
 
 
 def tiny_cells(kind: str) -> dict:
@@ -48,7 +63,10 @@ def tiny_cells(kind: str) -> dict:
 
 def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
-    return [outputs_cell(need, samples=2000) for need in config.needs()]
+    if isinstance(config, Queried):
+        return [drawn_cell(need) for need in config.needs()]
+    stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
+    return [stand_ins[type(need)](need, samples=2000) for need in config.needs()]
 
 
 def numbers_of(cell) -> Iterator[tuple[str, object]]:
@@ -153,7 +171,7 @@ def slower(patch):
 
 
 def other_attack_seeds(patch):
-    patch.setattr("mialab.experiments.attacked.derive", other_seeds)
+    patch.setattr(f"{WITHIN}.attacked.derive", other_seeds)
 
 
 def judged_on_the_known(patch):
@@ -161,10 +179,27 @@ def judged_on_the_known(patch):
     patch.setattr(audit, "audit", lambda outputs, *, known, **options: run(outputs, known=~known, **options))
 
 
+def only_one_model_of_a_shadow(patch):
+    fused = References.of_ensembles
+    one = lambda logits, *rest, **how: fused((each[:1] for each in logits), *rest, **how)  # noqa: E731
+    patch.setattr(References, "of_ensembles", one)
+
+
 CHANGES = {
     "half the epochs": ("models", lambda patch: patch.setattr(Recorder, "after_epoch", shorter)),
     "a lower learning rate": ("models", slower),
-    "other seeds": ("models", lambda patch: patch.setattr("mialab.experiments.models.derive", other_seeds)),
+    "other seeds": ("models", lambda patch: patch.setattr(f"{WITHIN}.models.derive", other_seeds)),
+    "shadows with other seeds": (
+        "shadows",
+        lambda patch: patch.setattr("mialab.experiments.shadows.derive", other_seeds),
+    ),
+    "shadows trained slower": ("shadows", slower),
+    "shadows of one model": ("attacked", only_one_model_of_a_shadow),
+    "other samples asked": ("queried", lambda patch: patch.setattr(f"{WITHIN}.queried.derive", other_seeds)),
+    "less noise": (
+        "queried",
+        lambda patch: patch.setattr(f"{WITHIN}.queried.NOISE_STDS", (0.1, 0.2, 0.4, 0.7)),
+    ),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),
     "known samples for the others": ("attacked", judged_on_the_known),
@@ -192,8 +227,10 @@ def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
 
     def rounded_inputs(config):
         cells = inputs(config)
-        for array in (cell.arrays["logits_2"] for cell in cells):
-            array *= 1 + ROUNDING * outputs.normal(size=array.shape).astype(np.float32)
+        for cell in cells:
+            for name, array in cell.arrays.items():
+                if name.startswith(("logits", "weights")):
+                    array *= 1 + ROUNDING * outputs.normal(size=array.shape).astype(np.float32)
         return cells
 
     monkeypatch.setattr(models, "build", rounded_model)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mialab import claims, experiments
+from mialab import claims
 from mialab.claims import Claim, Effect, First, Last, Trend, printed, verdict
 from mialab.claims.claim import above, below, near
 from mialab.experiments.results import Result
@@ -248,7 +248,8 @@ UP, MORE_UP = [0.10, 0.11, 0.12], [0.10, 0.11, 0.12, 0.13]
         ({"preset": "course", "origin": "local", "seeds": 1}, {"preset": "paper", "origin": "superseded", "seeds": 9}),
         ({"device": "A"}, {"device": "B"}),
         ({"preset": "course", "seeds": 3}, {"preset": "paper", "seeds": 4, "missing": 1, "origin": "local"}),
-        ({"preset": "paper", "seeds": 5, "missing": 9, "origin": "local"}, {"preset": "course", "seeds": 3}),
+        ({"preset": "course", "seeds": 3}, {"preset": "paper", "seeds": 5, "missing": 9, "origin": "local"}),
+        ({"preset": "paper", "seeds": 1}, {"preset": "paper", "seeds": 5, "missing": 9, "origin": "local"}),
     ],
 )
 @pytest.mark.parametrize("agrees", [True, False])
@@ -262,7 +263,7 @@ def test_which_of_several_results_speaks_does_not_depend_on_what_it_says(better,
     for order in (pair, pair[::-1]):
         found = only(order)
         assert (found.effect.value > 0) == agrees
-        assert all(getattr(found, name) == value for name, value in better.items() if name != "missing")
+        assert all(getattr(found, name) == value for name, value in better.items())
 
 
 def test_a_superseded_result_speaks_where_there_is_no_other_and_says_so():
@@ -274,9 +275,50 @@ def test_results_of_different_devices_are_not_pooled():
     assert (found.verdict, found.seeds, found.device) == ("undecided", 1, "A")
 
 
-def test_a_verdict_says_what_was_compared_and_how_many_repetitions_are_still_to_come():
+def test_a_verdict_says_what_was_compared():
     assert only([result(UP)]).compared == "auc: models 10 minus models 1 (attack gap)"
-    assert [only([result(UP, missing=n)]).awaited for n in (0, 4)] == [3, experiments.SEEDS["paper"]]
+
+
+@pytest.mark.parametrize(("missing", "reason"), [(1, "1 cell missing"), (7, "7 cells missing")])
+def test_a_result_that_lacks_cells_is_undecided_however_clear_its_effect(missing, reason):
+    assert (only([result(UP)]).verdict, only([result(UP)]).reason) == ("supported", "")
+    found = only([result(UP, missing=missing, origin="local")])
+    assert (found.verdict, found.missing, found.reason) == ("undecided", missing, reason)
+    assert found.effect.value == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize(
+    ("test", "there"),
+    [
+        (near(ENSEMBLING, 0.02), {"models": 1, "attack": "gap"}),
+        (above(Effect("auc", {"epoch": Last()}, {"epoch": First()})), {"epoch": 5}),
+        (
+            near(Effect("auc", ({"epoch": Last()}, {"models": 1}), ({"epoch": First()}, {"models": 2})), 0.02),
+            {"epoch": 5, "models": 1},
+        ),
+    ],
+)
+def test_a_row_less_itself_is_no_effect(test, there):
+    alone = tuple({**CIFAR, **there, "auc": 0.6 + seed / 100, "seed": seed} for seed in range(3))
+    assert only([replace(result(), rows=alone)], test).verdict == "not run"
+
+
+@pytest.mark.parametrize("test", [above(ENSEMBLING), below(ENSEMBLING), near(ENSEMBLING, 0.2)])
+@pytest.mark.parametrize("effect", [0.0, 0.1, -0.1])
+def test_a_measurement_that_is_the_same_in_all_seeds_is_undecided(test, effect):
+    found = only([result([effect] * 3)], test)
+    assert (found.verdict, found.seeds, found.reason) == ("undecided", 3, "the same in all seeds, no interval")
+
+
+@pytest.mark.parametrize(("weights", "expected"), [(900, "supported"), (1000, "undecided"), (1100, "contradicted")])
+def test_a_count_that_is_the_same_in_all_seeds_is_judged(weights, expected):
+    there = tuple(
+        {**CIFAR, "method": method, "weights": count, "seed": seed}
+        for seed in range(3)
+        for method, count in (("pruning", weights), ("none", 1000))
+    )
+    fewer = below(Effect("weights", {"method": "pruning"}, {"method": "none"}))
+    assert only([replace(result(), rows=there)], fewer).verdict == expected
 
 
 # What is shown
@@ -284,24 +326,38 @@ def test_a_verdict_says_what_was_compared_and_how_many_repetitions_are_still_to_
 
 def test_text_shows_each_claim_with_effect_interval_seeds_and_where_it_was_measured():
     about = {"settings": (CIFAR, CIFAR | {"model": "resnet20"})}
-    there = [result([0.1, 0.11, 0.12], missing=2), result([0.0], place=TEXTURES, preset="smoke", origin="local")]
-    text = claims.text(claims.verdicts(there, [made(**about)]))
+    there = [result([0.1, 0.11, 0.12]), result([0.0], place=TEXTURES, preset="smoke", origin="local", missing=2)]
+    found = claims.verdicts(there, [made(**about)])
+    text = claims.text(found)
     assert "made (1): A sentence. [effect to be > 0]" in text
     assert (
-        "  supported     +0.1100 [+0.0852, +0.1348]  3 seeds  cifar10, alexnet: paper, recorded on GPU, 3 of 5 seeds"
-        in text
-    )
-    assert "  undecided     +0.0000                     1 seed   stand-in textures, small_cnn: smoke, local" in text
-    assert "  not run       ensemble/made: cifar10, resnet20" in text
+        "  supported     +0.1100 [+0.0852, +0.1348]  3 seeds  cifar10, alexnet: paper, recorded on GPU\n"
+        "                auc: models 10 minus models 1 (attack gap)\n"
+    ) in text
+    lacking = "  undecided     +0.0000                     1 seed   stand-in textures, small_cnn: smoke, local; 2 cells"
+    assert f"{lacking} missing\n" in text.replace("\n" + " " * 53, " ")
+    assert "not run, listed by --verdict 'not run':\n  ensemble/made: 1 claim, 1 verdict\n" in text
+    assert "  not run       ensemble/made: cifar10, resnet20" in claims.text(found, verdict="not run")
     assert "1 of these verdicts rest on an interval" in text
 
 
 def test_text_of_all_claims_fits_a_terminal_and_depends_on_nothing_but_the_results():
     there = [result(UP), result(UP, place=TEXTURES, preset="smoke", origin="local")]
-    text = claims.text(claims.verdicts(there))
-    assert max(map(len, text.splitlines())) <= 120
-    assert text == claims.text(claims.verdicts(there[::-1]))
-    assert text.endswith("\n") and all(f"\n{one.id} (" in text for one in claims.ALL)
+    for kind in (None, "not run"):
+        text = claims.text(claims.verdicts(there), verdict=kind)
+        assert max(map(len, text.splitlines())) <= 120
+        assert text == claims.text(claims.verdicts(there[::-1]), verdict=kind)
+        assert text.endswith("\n")
+    assert all(f"\n{one.id} (" in text for one in claims.ALL)
+
+
+def test_text_counts_what_was_not_run_by_experiment_and_does_not_list_it():
+    text = claims.text(claims.verdicts([]))
+    waiting = {one.experiment for one in claims.ALL}
+    lines = [line for line in text.splitlines() if line.strip().split(":")[0] in waiting]
+    assert len(lines) == len(waiting)
+    assert sum(int(line.split(": ")[1].split()[0]) for line in lines) == len(claims.ALL)
+    assert not any(f"\n{one.id} (" in text for one in claims.ALL)
 
 
 def test_text_names_the_devices_of_a_local_result_only_if_there_were_several():
@@ -315,6 +371,8 @@ def test_a_choice_of_paper_or_verdict_shows_these_only():
     pruning = claims.text(found, paper="pruning")
     assert "pruning paper: " in pruning and "ensemble paper" not in pruning and "divergence-rises" not in pruning
     assert "ratios-fit" in pruning
+    assert "pruning/table1: " in pruning
+    assert "ensemble/" not in pruning
     both = claims.verdicts([result(UP)], [made(settings=(CIFAR, CIFAR | {"model": "resnet20"}))])
     for kind in ("supported", "not run"):
         (one,) = claims.to_dict(both, verdict=kind)["claims"]
@@ -334,13 +392,13 @@ def test_an_unknown_paper_or_verdict_is_refused_with_close_names(asked, message)
 
 
 def test_the_json_holds_what_the_verdict_holds():
-    found = claims.verdicts([result(UP, missing=1)], [made(choice="our reading")])
+    found = claims.verdicts([result(UP)], [made(choice="our reading")])
     shown = json.loads(json.dumps(claims.to_dict(found)))
     (one,) = shown["claims"]
     assert (one["id"], one["test"], one["choice"]) == ("made", "> 0", "our reading")
     assert one["verdicts"] == [
         {
-            **{"verdict": "supported", "setting": CIFAR, "stand_in": False, "seeds": 3, "awaited": 5},
+            **{"verdict": "supported", "setting": CIFAR, "stand_in": False, "seeds": 3, "missing": 0, "reason": ""},
             **{"preset": "paper", "origin": "recorded", "device": "GPU", "paper_effect": None},
             "compared": "auc: models 10 minus models 1 (attack gap)",
             "effect": pytest.approx({"value": 0.11, "low": 0.0851586, "high": 0.1348414}),

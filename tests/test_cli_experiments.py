@@ -11,9 +11,9 @@ from toy_cases import MISSING, Measured, Trained, experiment
 
 from mialab import claims, cli, doctor, experiments, regress
 from mialab.cli import options
-from mialab.experiments import cost, grid, records, results, show
+from mialab.experiments import cost, executors, grid, records, results, show
 from mialab.regress import Report
-from mialab.store import Store
+from mialab.store import Store, StoreError
 
 COMMANDS = ("audit", "experiments", "run", "show", "record", "claims", "regress", "doctor")
 SLOW = cost.Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)  # of a device that is not measured
@@ -143,10 +143,24 @@ def test_store_is_where_told(toy, store, tmp_path):
 def test_only_a_part_of_the_trainings_leaves_the_rest_to_others(toy, store, capsys):
     assert cli.main(["run", "toy/table", "--only", "1/3"]) == 0
     assert [store.has(cell.target) for cell in toy.grid("smoke")[::2]] == [True, False, False]
-    assert "local: 1 seed, 4 cells missing: mialab run toy/table --preset smoke" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "local: 1 seed, 4 cells missing: mialab run toy/table --preset smoke" in out
+    assert out.endswith("\n4 cells wait for other parts (--only)\n")
     for part in ("2/3", "3/3"):
         assert cli.main(["run", "toy/table", "--only", part]) == 0
     assert all(store.has(cell) for cell in toy.grid("smoke"))
+    assert "other parts" not in capsys.readouterr().out.rpartition("preset smoke")[2]
+
+
+def test_a_run_that_computed_nothing_prints_its_error_alone(toy, capsys, monkeypatch):
+    cli.main(["run", "toy/table"])
+    capsys.readouterr()
+
+    def unreachable(**_):
+        raise executors.WorkersError("no scheduler there; start it")
+
+    monkeypatch.setattr(executors, "open_executor", unreachable)
+    refused(capsys, "run", "toy/table", message="no scheduler there", code=1)
 
 
 def test_fewer_seeds_are_run_and_shown_as_the_whole(toy, store, capsys):
@@ -166,8 +180,8 @@ def test_a_missing_data_set_fails_its_cells_alone_and_says_the_remedy_of_the_dat
 def test_an_unwritable_store_fails_in_one_line(toy, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert cli.main(["run", "toy/table", "--store", str(tmp_path / "file" / "store")]) == 1
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and "cannot write to the store" in err and "--store" in err
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "cannot write to the store" in err and "--store" in err
 
 
 def test_an_interrupted_run_exits_with_130_and_no_traceback(toy, capsys, monkeypatch):
@@ -199,13 +213,26 @@ def test_show_writes_the_json_that_the_package_gives(toy, store, tmp_path, capsy
     assert "attack loss" in capsys.readouterr().out
 
 
-def test_a_damaged_record_is_named(toy, tmp_path, capsys):
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("command", ["run toy/table", "show toy/table", "experiments", "claims"])
+def test_a_damaged_record_is_named_once_and_stops_nothing(toy, tmp_path, capsys, command):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "a.json").write_text("{")
-    refused(capsys, "show", "toy/table", message=f"{tmp_path}/results/a.json is no record")
-    refused(capsys, "experiments", message="a.json is no record")
-    refused(capsys, "claims", message="a.json is no record")
-    refused(capsys, "run", "toy/table", message="a.json is no record")
+    assert cli.main(command.split()) == 0
+    out, err = capsys.readouterr()
+    assert out and err.startswith(f"mialab: warning: {tmp_path}/results/a.json is no record") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run toy/table", "show toy/table", "record toy/table", "claims"])
+def test_a_cell_that_cannot_be_read_is_one_line(toy, capsys, monkeypatch, command):
+    cli.main(["run", "toy/table"])
+    capsys.readouterr()
+
+    def unreadable(self, folder):
+        raise StoreError(f"cannot read {folder}; make it readable")
+
+    monkeypatch.setattr(Store, "_read", unreadable)
+    refused(capsys, *command.split(), message="make it readable", code=1)
 
 
 # record

@@ -4,7 +4,7 @@ import itertools
 import json
 import pickle
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from mialab.experiments.attacked import Attacked
 from mialab.experiments.cost import closure
 from mialab.experiments.models import Models, Recorder
 from mialab.experiments.results import local, series, summary
+from mialab.experiments.shadows import Shadows
 from mialab.store import Store
 
 GRIDS = [pytest.param(one, preset, id=f"{one.name}-{preset}") for one in experiments.ALL.values() for preset in PRESETS]
@@ -482,7 +483,7 @@ def test_lines_of_a_result_are_told_apart_by_the_declared_columns(tiny_experimen
 
 
 def trainings(cells):
-    return [config for config in closure(cells) if isinstance(config, Models)]
+    return [config for config in closure(cells) if isinstance(config, Models | Shadows)]
 
 
 class Enough(Exception):
@@ -493,6 +494,7 @@ class Enough(Exception):
 def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch):
     """By what reaches loader, split and trainer, whatever a cell says of itself."""
     grid, digits, seen, owners = experiment.grid(preset), data.load("digits"), [], defaultdict(set)
+    halves = []
     assert {cell.seed for cell in closure(grid)} == set(range(experiments.SEEDS[preset])), "from one place"
     roles = splits.nasr(digits)
 
@@ -502,31 +504,50 @@ def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch
 
     monkeypatch.setattr(trained, "_load", lambda name, samples, seed: (seen.append(seed), digits)[1])
     monkeypatch.setattr(splits, "arrange", lambda name, pool, *, known, seed: (seen.append(seed), roles)[1])
+    monkeypatch.setattr(splits, "half", lambda labels, number, *, seed: (halves.append(seed), labels > 4)[1])
     monkeypatch.setattr(training, "fit", train)
     monkeypatch.setattr(training, "fit_many", train)
     for config in trainings(grid):
+        if config.first >= 10:  # to look into hundreds of alike cells would take long
+            assert not owners.keys() & set(config.seeds)
+            owners.update((used, {config.seed}) for used in config.seeds)
+            continue
         with pytest.raises(Enough):
             made(config)
-        assert len(seen) == 2 + config.count
-        for used in seen:
+        assert len(seen) == 2 + len(config.seeds)
+        assert set(halves).isdisjoint(seen), "who is in a shadow is no echo of any other draw"
+        for used in (*seen, *halves):
             owners[used].add(config.seed)
         seen.clear()
+        halves.clear()
     assert all(len(repetitions) == 1 for repetitions in owners.values())
 
 
 @pytest.mark.parametrize("experiment", experiments.ALL.values(), ids=lambda one: one.name)
 def test_a_preset_changes_size_and_never_method(experiment):
     def method(cell):
-        if isinstance(cell, Models):
-            return cell.arrangement, cell.known, cell.defenses
-        return type(cell), cell.fusion, cell.white_box, cell.attacks, cell.known, cell.size, cell.models, cell.subsets
+        sizes = {
+            "epoch",
+            "epochs",
+            "data",
+            "model",
+            "recipe",
+            "samples",
+            "first",
+            "count",
+            "shadows",
+            "target",
+            "shadow",
+        }
+        return type(cell), *((each.name, getattr(cell, each.name)) for each in fields(cell) if each.name not in sizes)
 
     methods = {preset: set(map(method, closure(experiment.grid(preset, seeds=(0,))))) for preset in PRESETS}
     assert methods["smoke"] == methods["course"] == methods["paper"]
     recipes = defaultdict(set)
     for preset in PRESETS:
         for config in trainings(experiment.grid(preset, seeds=(0,))):
-            recipes[config.data, config.model].add(replace(config.recipe, epochs=1))
+            model = config.target if isinstance(config, Shadows) else config
+            recipes[model.data, model.model].add(replace(model.recipe, epochs=1))
     assert all(len(found) == 1 for found in recipes.values())
 
 

@@ -92,7 +92,7 @@ def test_numbers_are_kept_to_six_significant_digits():
 
 def test_rows_of_different_columns_keep_theirs(tmp_path, toy, store):
     made = read(recorded(toy, store))
-    mixed = replace(made, rows=({"seed": 0, "a": 1}, {"seed": 0, "b": None}, {"seed": 0, "b": 2}))
+    mixed = replace(made, rows=({"seed": 0, "a": 1}, {"seed": 1, "b": None}, {"seed": 2, "b": 2}))
     (tmp_path / "mixed.json").write_text(records._text(mixed))
     assert read(tmp_path / "mixed.json") == mixed
 
@@ -141,6 +141,20 @@ def test_a_place_that_cannot_be_written_is_refused_and_keeps_what_lies_there(toy
         (lambda text: text.replace('"kind":', '"sort":'), "one of its cells lacks one of"),
         (lambda text: text.replace('"seed"', '"number"'), "one of its rows lacks one of seed"),
         (lambda text: text.replace('"seconds": ', '"seconds": "long", "made": '), "ValueError|TypeError"),
+        (lambda text: text.replace("0.543333", "0.943333", 1), "its content does not match its checksum"),
+        (lambda text: text.replace('"data": "digits"', '"data": "mnist"', 1), "does not match its checksum"),
+        (lambda text: text.replace('"device": "', '"device": "other '), "does not match its checksum"),
+        (lambda text: text.replace('"sha256":', '"md5":'), "KeyError: 'sha256'"),
+        (lambda text: text.replace("0.543333", "NaN", 1), "one of its rows has auc = nan"),
+        (lambda text: text.replace("0.543333", "-Infinity", 1), "one of its rows has auc = -inf"),
+        (lambda text: text.replace('"kind": "toytrained"', '"kind": 7', 1), "the kind of one of its cells is of type"),
+        (
+            lambda text: text.replace('"config": {', '"config": "x", "old": {', 1),
+            "the config of one of its cells is of",
+        ),
+        (lambda text: text.replace('"seeds": [0, 1, 2]', '"seeds": [0, 1]'), "those of its rows are others"),
+        (lambda text: text.replace('"seeds": [0, 1, 2]', '"seeds": [0, 1, 2, 3]'), "those of its rows are others"),
+        (lambda text: text.replace('"loss"', '"gap"', 1), "one of its rows stands twice"),
     ],
 )
 def test_a_damaged_record_is_named_with_the_cause_and_the_remedy(toy, store, damage, cause):
@@ -148,9 +162,38 @@ def test_a_damaged_record_is_named_with_the_cause_and_the_remedy(toy, store, dam
     assert damage(path.read_text()) != path.read_text()
     path.write_text(damage(path.read_text()))
     with pytest.raises(RecordError, match=cause) as refused:
-        load()
+        read(path)
     assert str(refused.value).startswith(f"{path} is no record (") and "restore it with git" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_record_is_named_and_the_others_are_read(toy, store, folder):
+    path = recorded(toy, store)
+    (folder / "damaged.json").write_text(path.read_text()[:-300])
+    with pytest.warns(UserWarning, match=f"{folder}/damaged.json is no record"):
+        assert load() == [read(path)]
+
+
+def test_json_of_another_sort_is_passed_over(toy, store, folder):
+    path = recorded(toy, store)
+    (folder / "list.json").write_text("[1, 2]")
+    (folder / "settings.json").write_text('{"theme": "dark"}')
+    assert load() == [read(path)]
+
+
+def test_a_results_folder_that_is_a_file_is_refused_in_one_line(toy, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="cannot be written .*; set MIALAB_RESULTS to a folder of yours"):
+        recorded(toy, store)
+    assert load() == []
+
+
+def test_rows_that_could_not_be_read_back_are_not_recorded(toy, store, folder, monkeypatch):
+    monkeypatch.setitem(experiments.ALL, "toy/table", replace(toy, by=("data", "model")))
+    with pytest.raises(RecordError, match="toy/table cannot be recorded: one of its rows stands twice"):
+        recorded(experiments.ALL["toy/table"], store)
+    assert not folder.exists()
 
 
 # when one is stale
@@ -294,4 +337,4 @@ def test_every_committed_record_is_what_the_code_makes():
 
 
 def test_committed_superseded_records_can_be_read():
-    assert all(made.rows for made in load(COMMITTED))
+    assert all(read(path).rows for path in (COMMITTED / "superseded").glob("*.json"))

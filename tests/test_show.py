@@ -7,7 +7,7 @@ import pytest
 from toy_cases import Measured, Trained, experiment
 
 from mialab.experiments import show
-from mialab.experiments.results import Result, local
+from mialab.experiments.results import Result, local, summary
 from mialab.experiments.tables import WIDTH, table
 from mialab.store import Store
 
@@ -31,7 +31,7 @@ models  seeds        test acc. %                   AUC  TPR % at 1 % FPR
 
 paper: prints no numbers for this
 
-mean [95 % interval over seeds], of a single seed its own interval where it has one; -: too few samples
+mean [95 % interval over seeds; of one seed, or equal ones, their own if they have any]; -: too few samples
 also attacked by loss: see --attack NAME, or --attack all
 """
 
@@ -173,3 +173,16 @@ def test_gathering_computes_nothing(store, monkeypatch):
         monkeypatch.setattr(kind, "compute", None)
     assert show.gather(experiment(), store, preset="smoke") == [Result("toy/table", "smoke", "local", "", (), 6)]
     assert not Path(store.root).exists()
+
+
+def test_seeds_are_those_that_have_the_value():
+    rows = [{"seed": seed, "auc": 0.5 + seed / 10 if seed else None, "other": None} for seed in range(3)]
+    assert summary(rows, (), ("auc", "other"))[0]["seeds"] == 2
+    assert summary([{**row, "accuracy": 0.5} for row in rows], (), ("accuracy",))[0]["seeds"] == 3
+
+
+def test_seeds_that_agree_have_the_widest_of_their_own_intervals_as_no_spread_is_no_certainty():
+    ends = ([0.0, 0.3], [0.0, 0.7], None)
+    rows = [{"seed": seed, "tpr_0.01": 0.0, "tpr_0.01_interval": own} for seed, own in enumerate(ends)]
+    assert summary(rows, (), ("tpr_0.01",))[0]["tpr_0.01"] == (0.0, 0.0, 0.7)
+    assert summary([*rows, {"seed": 3, "tpr_0.01": 0.1}], (), ("tpr_0.01",))[0]["tpr_0.01"].high < 0.2

@@ -330,6 +330,7 @@ def test_foreign_files_and_folders_are_left_alone_and_named(tmp_path):
     assert Store(tmp_path / "none").foreign() == ()
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "kind-of-blue").mkdir()
+    (tmp_path / "kind-0123456789abcdef").touch()  # a damaged cell
     store.get(Config())
     assert [path.name for path in store.foreign()] == ["kind-of-blue", "notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -14,6 +14,8 @@ import numpy as np
 
 POINTS = 3  # fewest points of a trend
 DIRECTIONS = (">", "<", "=")
+# Columns that a configuration fixes. They are counted, not sampled: that all seeds agree on one is no accident.
+COUNTED = frozenset({"weights", "reduction_ratio", "storage_bytes", "multiply_adds", "training_multiply_adds"})
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,17 @@ class Effect:
 
     value: a column, or a pair of columns whose difference counts (train less test accuracy).
     of, minus: a filter, or several whose means are added up: with two on either side, a difference of differences.
+    There is no effect where a filter stands on both sides, as with the first and the last of a single epoch.
     """
 
     value: str | tuple[str, str]
     of: Filter | tuple[Filter, ...]
     minus: Filter | tuple[Filter, ...] = ()
+
+    @property
+    def counted(self) -> bool:
+        """Whether a configuration fixes the effect, so that it may well be the same in every seed."""
+        return {self.value} <= COUNTED if isinstance(self.value, str) else set(self.value) <= COUNTED
 
     def resolved(self, rows: Sequence[dict]) -> Effect:
         """The same effect with First() and Last() replaced by what they stand for in the rows of one setting.
@@ -64,8 +72,11 @@ class Effect:
         return {seed: value for seed, value in measured.items() if value is not None}
 
     def of_one_seed(self, rows: Sequence[dict]) -> float | None:
-        """The effect in one seed's rows, all filters resolved; None where something is missing."""
-        signed = [*((1, where) for where in _several(self.of)), *((-1, where) for where in _several(self.minus))]
+        """The effect in one seed's rows, all filters resolved; None where one is missing or set against itself."""
+        of, minus = _several(self.of), _several(self.minus)
+        if any(where in minus for where in of):
+            return None
+        signed = [*((1, where) for where in of), *((-1, where) for where in minus)]
         means = [(sign, _mean(self.value, [row for row in rows if matches(row, where)])) for sign, where in signed]
         return None if any(mean is None for _, mean in means) else sum(sign * mean for sign, mean in means)
 
@@ -95,6 +106,11 @@ class Trend:
     effect: Effect
     against: Effect
     across: tuple[str, ...]
+
+    @property
+    def counted(self) -> bool:
+        """Whether a configuration fixes the slope."""
+        return self.effect.counted and self.against.counted
 
     def resolved(self, rows: Sequence[dict]) -> Trend:
         """The same trend with First() and Last() replaced, as in `Effect.resolved`."""

@@ -2,7 +2,7 @@
 
 What no number can test is left out: the motivation, what others are said to have done, the algebra of the gain, and the
 per-layer rates of an appendix that is not public. Sizes that the text gives, such as "13.6 % lower", are no claims of
-their own: the effect that the paper's tables give stands beside ours (`printed.effect`).
+their own: the effect that the paper's tables give stands beside ours (`tables.effect`).
 
 Columns that its experiments are read by, besides data, model, method, attack, epoch and seed: `keep` (share of the
 weights kept), `epsilon` (of differential privacy), `matched` ("attack": of a sweep over epsilon, the rows as leaky as

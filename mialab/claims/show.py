@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mialab.claims.claim import Claim, Filter
 from mialab.claims.printed import Finding, audit
-from mialab.claims.verdict import FEWEST_SEEDS, NOT_RUN, VERDICTS, Verdict
+from mialab.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict
 from mialab.names import unknown
 
 PAPERS = ("ensemble", "pruning")
@@ -17,23 +17,26 @@ CHANCE = 0.05  # of an interval that misses
 LEGEND = (
     "A verdict comes from the 95 % interval of the effect over seeds (Student's t). supported: all of it lies where "
     "the claim puts the effect. contradicted: none of it does. undecided: it holds the border (0, for an effect above "
-    "or below 0), or there are fewer than two seeds. not run: there is no result.",
+    "or below 0), or there is no interval (fewer than two seeds, or the same number in all of them where it is not a "
+    "count), or cells of the result are missing. not run: there is no result, or both sides of the comparison are one.",
+    "A seed is a repetition: a fresh draw of the data where they are synthetic (textures), else another training and "
+    "another share known to the attacker on the same data. On those, an interval says nothing of other data.",
     "The papers' own data and architectures are judged at presets course and paper only; a stand-in speaks for itself, "
     "at every preset. Of several results one is judged, and which one does not depend on what it says: none that is "
-    "superseded if there is another; then one with two seeds or more; one with all seeds of its preset; the larger "
-    "preset; more seeds; recorded before local. Results of different devices are never pooled. paper: the same effect "
+    "superseded if there is another; then one that lacks no cell; one with two seeds or more; the larger preset; more "
+    "seeds; recorded before local. Results of different devices are never pooled. paper: the same effect "
     "in the paper's own tables.",
 )
 
 
 def text(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str | None = None) -> str:
-    """All claims with their verdicts by paper, a legend, and the audit of the printed numbers; ends in a newline.
+    """The judged claims by paper, a legend, and the audit of the printed numbers; ends in a newline.
 
-    paper, verdict: only these; with a verdict, the audit is left out. Raises ValueError for an unknown one, with close
-    names.
+    Claims that were not run are counted by experiment; verdict="not run" lists them. paper, verdict: only these; with a
+    verdict, the audit is left out. Raises ValueError for an unknown one, with close names.
     """
-    chosen = _chosen(verdicts, paper, verdict)
-    blocks = [_of_paper(name, own) for name in PAPERS if (own := [v for v in chosen if v.claim.paper == name])]
+    chosen, listed = _chosen(verdicts, paper, verdict), verdict == NOT_RUN
+    blocks = [_of_paper(name, own, listed) for name in PAPERS if (own := [v for v in chosen if v.claim.paper == name])]
     blocks += [[line for part in (*LEGEND, chance(chosen)) for line in _wrapped(part)]]
     if verdict is None:
         blocks.append(_printed([finding for finding in audit() if paper in (None, finding.check.paper)]))
@@ -44,9 +47,9 @@ def to_dict(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: s
     """The same as JSON types: {"version": 1, "claims": [CLAIM], "printed": [CHECK]}.
 
     CLAIM: {"id", "paper", "section", "sentence", "experiment", "test", "choice", "verdicts": [{"verdict", "setting",
-    "stand_in", "effect": {"value", "low", "high"} or None, "seeds", "awaited", "compared", "preset", "origin", "device"
-    (None of a local result), "paper_effect"}]}. CHECK: {"id", "paper", "where", "sentence", "consistent", "numbers"}.
-    Raises ValueError as `text` does.
+    "stand_in", "effect": {"value", "low", "high"} or None, "seeds", "missing", "reason", "compared", "preset",
+    "origin", "device" (None of a local result), "paper_effect"}]}. CHECK: {"id", "paper", "where", "sentence",
+    "consistent", "numbers"}. Raises ValueError as `text` does.
     """
     chosen = _chosen(verdicts, paper, verdict)
     findings = audit() if verdict is None else []
@@ -106,7 +109,7 @@ def count(verdicts: Sequence[Verdict]) -> str:
 
 def chance(verdicts: Sequence[Verdict]) -> str:
     """One sentence: how many of these verdicts would come out wrong by chance alone."""
-    judged = sum(verdict.seeds >= FEWEST_SEEDS for verdict in verdicts)
+    judged = sum(verdict.effect is not None and not verdict.reason for verdict in verdicts)
     if not judged:
         return "None of these verdicts rests on an interval."
     return (
@@ -114,6 +117,11 @@ def chance(verdicts: Sequence[Verdict]) -> str:
         f"all, about {CHANCE * judged:.1f} of them would come out supported or contradicted by chance. They share "
         "runs, so that such errors come in groups."
     )
+
+
+def plural(number: int, name: str) -> str:
+    """A number and what is counted: "1 seed", "2 seeds"."""
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def place(setting: Filter) -> str:
@@ -138,11 +146,10 @@ def number_text(claim: Claim, number: float | None) -> str:
 
 
 def source_text(verdict: Verdict) -> str:
-    """Where a verdict comes from: preset, origin and, of a recorded result, device."""
+    """Where a verdict comes from: preset, origin and, of a recorded result, device; and what keeps it from judging."""
     named = verdict.origin != "local" or ", " in verdict.device  # this machine, unless several had a part in it
     where = f"{verdict.origin} on {verdict.device}" if named else verdict.origin
-    lacking = f", {verdict.seeds} of {verdict.awaited} seeds" if verdict.seeds < verdict.awaited else ""
-    return f"{verdict.preset}, {where}{lacking}"
+    return f"{verdict.preset}, {where}" + (f"; {verdict.reason}" if verdict.reason else "")
 
 
 def _chosen(verdicts, paper, verdict) -> list[Verdict]:
@@ -159,21 +166,37 @@ def _by_claim(verdicts: Sequence[Verdict]) -> list[tuple[Claim, list[Verdict]]]:
     return [(own[0].claim, own) for own in claims.values()]
 
 
-def _of_paper(paper: str, verdicts: Sequence[Verdict]) -> list[str]:
-    claims = _by_claim(verdicts)
-    lines = [f"{paper} paper: {len(claims)} claims"]
+def _of_paper(paper: str, verdicts: Sequence[Verdict], listed: bool) -> list[str]:
+    lines = [f"{paper} paper: {len(_by_claim(verdicts))} claims"]
     for stand_in, name in ((False, "on its own data and architectures"), (True, "on stand-ins")):
         if counted := count([verdict for verdict in verdicts if verdict.stand_in == stand_in]):
             lines.append(f"  {name}: {counted}")
-    return lines + [line for claim, own in claims for line in _of_claim(claim, own)]
+    waiting = [verdict for verdict in verdicts if verdict.verdict == NOT_RUN]
+    shown = waiting if listed else [verdict for verdict in verdicts if verdict.verdict != NOT_RUN]
+    lines += [line for claim, own in _by_claim(shown) for line in _of_claim(claim, own)]
+    return lines + ([] if listed else _counted(waiting))
+
+
+def _counted(waiting: Sequence[Verdict]) -> list[str]:
+    """A line for each experiment of claims that were not run, and how to see these."""
+    experiments: dict[str, list[Verdict]] = {}
+    for verdict in waiting:
+        experiments.setdefault(verdict.claim.experiment, []).append(verdict)
+    lines = [
+        f"  {name}: {plural(len(_by_claim(own)), 'claim')}, {plural(len(own), 'verdict')}"
+        for name, own in experiments.items()
+    ]
+    return [f"{NOT_RUN}, listed by --verdict '{NOT_RUN}':", *lines] if lines else []
 
 
 def _of_claim(claim: Claim, verdicts: Sequence[Verdict]) -> list[str]:
     lines = _wrapped(f"{_said(claim)} [effect {_to_be(claim)}]", indent=4)
     for verdict in verdicts:
         if verdict.verdict != NOT_RUN:
-            seeds = f"{verdict.seeds} seed{'s' * (verdict.seeds != 1)}"
+            seeds = plural(verdict.seeds, "seed")
             lines += _wrapped(f"  {verdict.verdict:<12}  {effect_text(verdict):<26}  {seeds:<7}  {_where(verdict)}", 53)
+        if verdict.verdict in (SUPPORTED, CONTRADICTED):
+            lines += _wrapped(f"{'':<16}{verdict.compared}", indent=16)
     if missing := [verdict for verdict in verdicts if verdict.verdict == NOT_RUN]:
         lines += _wrapped(f"  {NOT_RUN:<12}  {claim.experiment}: {_settings(missing)}", indent=16)
     return lines
@@ -242,7 +265,7 @@ def _claim_dict(claim: Claim, verdicts: Sequence[Verdict]) -> dict:
 
 
 def _verdict_dict(verdict: Verdict) -> dict:
-    plain = ("verdict", "stand_in", "seeds", "awaited", "compared", "preset", "origin", "paper_effect")
+    plain = ("verdict", "stand_in", "seeds", "missing", "reason", "compared", "preset", "origin", "paper_effect")
     return {
         **{name: getattr(verdict, name) for name in plain},
         "setting": {name: list(v) if isinstance(v, tuple) else v for name, v in verdict.setting.items()},

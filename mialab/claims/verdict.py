@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mialab import metrics
 from mialab.claims import tables
 from mialab.claims.claim import Claim, Effect, Filter, Trend, matches
-from mialab.experiments.grid import PRESETS, SEEDS
+from mialab.experiments.grid import PRESETS
 from mialab.metrics import Estimate
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "unde
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
 PLACE = ("data", "model")
 FEWEST_SEEDS = 2
+ROUNDING = 1e-9  # relative width up to which an interval is one number: sums of floats differ by less
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Verdict:
     setting: data and model; of a claim that was not run, the filter that found nothing. stand_in: not the paper's own.
     effect: mean and 95 % interval over `seeds` repetitions (Student's t; no interval from a single one), None if not
     run. compared: the effect in words, with the epochs and sizes that were found. preset, origin ("local", "recorded",
-    "superseded"), device: of the result that spoke; awaited: repetitions that it is to have. paper_effect: the same
-    effect in the paper's own tables, None where they do not print it.
+    "superseded"), device: of the result that spoke; missing: cells that it still lacks. reason: why the effect cannot
+    be judged, "" where it can. paper_effect: the same effect in the paper's own tables, None where these lack it.
     """
 
     claim: Claim
@@ -42,7 +43,8 @@ class Verdict:
     preset: str = ""
     origin: str = ""
     device: str = ""
-    awaited: int = 0
+    missing: int = 0
+    reason: str = ""
     paper_effect: float | None = None
 
 
@@ -58,7 +60,8 @@ def verdicts(results: Iterable[Result], claims: Sequence[Claim]) -> list[Verdict
     """A verdict for every claim on every setting of the paper, and for every stand-in that has a result.
 
     The paper's own settings are judged on results of presets `course` and `paper` only. Of several results one speaks
-    and the others are not heard, by a rule that does not look at what they say; see `rank`.
+    and the others are not heard, by a rule that does not look at what they say; see `rank`. A result that lacks cells
+    is undecided: what "first" and "last" mean, and which seeds there are, is known only of a whole grid.
     """
     by_experiment: dict[str, list[Result]] = {}
     for result in results:
@@ -70,9 +73,10 @@ def decide(claim: Claim, effect: Estimate, seeds: int) -> str:
     """The verdict that an interval over seeds gives; undecided with fewer than two of them.
 
     Supported where the whole interval has what the claim says, contradicted where the whole interval lacks it. For
-    "above 0" that means that it holds 0 when undecided; for "within 0 ± m", that it holds -m or m.
+    "above 0" that means that it holds 0 when undecided; for "within 0 ± m", that it holds -m or m. Also undecided where
+    all seeds agree to the last digit, since that says nothing of precision, unless the effect is counted (weights).
     """
-    if seeds < FEWEST_SEEDS:
+    if why_not(claim, effect, seeds):
         return UNDECIDED
     low, high, null, margin = effect.low, effect.high, claim.null, claim.margin
     holds, fails = {
@@ -83,24 +87,26 @@ def decide(claim: Claim, effect: Estimate, seeds: int) -> str:
     return SUPPORTED if holds else CONTRADICTED if fails else UNDECIDED
 
 
+def why_not(claim: Claim, effect: Estimate, seeds: int, missing: int = 0) -> str:
+    """Why an effect cannot be judged whatever its size, in a few words; "" where it can."""
+    if missing:
+        return f"{missing} cell{'s' * (missing != 1)} missing"
+    if seeds < FEWEST_SEEDS:
+        return "one seed has no interval"
+    if not claim.effect.counted and effect.high - effect.low <= ROUNDING * max(1.0, abs(effect.value)):
+        return "the same in all seeds, no interval"
+    return ""
+
+
 def rank(result: Result, seeds: int) -> tuple:
     """Which of several results speaks: the one with the greatest rank, whatever it says.
 
-    A superseded one only when there is no other. Then one with an interval (two seeds or more) before one without; one
-    with all seeds of its preset before one that is still being computed; the larger preset; more seeds; recorded before
-    local. Equals are told apart by the device's name. Only one device is heard: rows of several are never pooled.
+    A superseded one only when there is no other. Then a whole one, as records are, before one that is still being
+    computed; one with an interval (two seeds or more) before one without; the larger preset; more seeds; recorded
+    before local. Equals are told apart by the device's name. Only one device is heard: rows are never pooled.
     """
     current, recorded = result.origin != "superseded", result.origin == "recorded"
-    whole = seeds >= awaited(result, seeds)
-    return current, seeds >= FEWEST_SEEDS, whole, PRESETS.index(result.preset), seeds, recorded
-
-
-def awaited(result: Result, seeds: int) -> int:
-    """How many repetitions a result is to have of a setting of which it has some: those of its preset.
-
-    A result that lacks no cell, such as a record, has what it is to have. One that does may lack those of others.
-    """
-    return max(seeds, SEEDS[result.preset]) if result.missing else seeds
+    return current, not result.missing, seeds >= FEWEST_SEEDS, PRESETS.index(result.preset), seeds, recorded
 
 
 def _of_claim(claim: Claim, results: Sequence[Result]) -> list[Verdict]:
@@ -132,9 +138,10 @@ def _of_setting(claim: Claim, setting: Filter, results: Sequence[Result], *, sta
 def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_in: bool) -> Verdict:
     result, effect, by_seed = max(candidates, key=lambda heard: rank(heard.result, len(heard.by_seed)))
     estimate, seeds = metrics.mean_interval(list(by_seed.values())), len(by_seed)
+    reason = why_not(claim, estimate, seeds, result.missing)
     return Verdict(
         claim,
-        decide(claim, estimate, seeds),
+        UNDECIDED if reason else decide(claim, estimate, seeds),
         place,
         stand_in=stand_in,
         effect=estimate,
@@ -143,7 +150,8 @@ def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_i
         preset=result.preset,
         origin=result.origin,
         device=result.device,
-        awaited=awaited(result, seeds),
+        missing=result.missing,
+        reason=reason,
         paper_effect=tables.effect(claim, place),
     )
 

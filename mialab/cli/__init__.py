@@ -30,12 +30,22 @@ def main(argv=None) -> int:
             return arguments.run(arguments)
     except output.Refused as error:
         return output.fail(error)
+    except OSError as error:
+        return _store_failed(error)
     except SystemExit as stop:  # argparse: help and version given, or a wrong argument told
         return stop.code
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         output.show("")
+
+
+def _store_failed(error: OSError) -> int:
+    from mialab.store import StoreError  # here, as the store waits for numpy
+
+    if not isinstance(error, StoreError):
+        raise error
+    return output.fail(error, output.FAILED)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,7 +3,7 @@
 from mialab.cli import options, output
 
 BELOW = """\
-Changes nothing and downloads nothing. Costs are estimates from a measurement that takes about a second: right to a
+Changes nothing and downloads nothing. Costs are estimates from a measurement that takes a few seconds: right to a
 factor of about two on a machine that is not busy otherwise.
 
 example:

@@ -83,30 +83,36 @@ def _add_record(commands):
 
 def _experiments(_):
     from mialab.experiments import listing
-    from mialab.experiments.records import RecordError
 
-    with output.refusing(RecordError):
-        return output.show(listing.text())
+    return output.show(listing.text())
 
 
 def _run(arguments):
     from mialab import experiments
-    from mialab.experiments import executors, records, run, show
+    from mialab.experiments import executors, run, show
     from mialab.store import StoreError, open_store
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
-    store, failed = open_store(arguments.store), 0
+    store, failure, left = open_store(arguments.store), None, 0
     seeds = None if arguments.seeds is None else range(arguments.seeds)
+    cells = experiment.grid(arguments.preset, seeds=seeds)
+    before = sum(map(store.has, cells))
     try:
         with executors.open_executor(jobs=arguments.jobs, scheduler=arguments.scheduler) as executor:
-            cells = experiment.grid(arguments.preset, seeds=seeds)
-            run.run(cells, store, executor=executor, only=arguments.only)
+            left = run.run(cells, store, executor=executor, only=arguments.only).left
     except (run.CellsFailed, executors.WorkersError, StoreError) as error:
-        failed = output.fail(error, output.FAILED)
-    with output.refusing(records.RecordError):
-        results = show.gather(experiment, store, preset=arguments.preset, seeds=seeds)
-    return output.show(show.text(experiment, results)) or failed
+        if sum(map(store.has, cells)) <= before:  # then a table would only push the error out of sight
+            return output.fail(error, output.FAILED)
+        failure = error
+    results = show.gather(experiment, store, preset=arguments.preset, seeds=seeds)
+    code = output.show(show.text(experiment, results) + _waiting(left))
+    return code if failure is None else output.fail(failure, output.FAILED)
+
+
+def _waiting(left: int) -> str:
+    count = "1 cell waits" if left == 1 else f"{left} cells wait"
+    return f"\n{count} for other parts (--only)\n" if left else ""
 
 
 def _show(arguments):

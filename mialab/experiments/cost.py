@@ -1,4 +1,4 @@
-"""How long cells would take here: counted work times rates that are measured on this device in about two seconds.
+"""How long cells would take here: counted work times rates that are measured on this device in a few seconds.
 
 A training step of a model costs its multiply-adds (counted without computing anything, on torch's meta device), the
 numbers that its layers write, and a fixed time per operation. The three rates come from short trainings by the very
@@ -24,6 +24,7 @@ from mialab.store import Store
 
 BACKWARD = 2  # a backward pass does the forward pass's work twice: for the inputs and for the weights
 OPTIMIZER = 4  # numbers that a step reads or writes per weight: gradient, momentum, weight, and clearing
+BUSY = 1.5  # clock seconds per processor second from which on other processes are in the way
 PROBE_SECONDS = 0.2  # for each of the networks that a device's speed is measured by
 SAMPLES = 4  # counted at once; more than one, as batch norm needs
 
@@ -45,6 +46,12 @@ class Rate(NamedTuple):
     operation: float
     audited: float = 0.0  # per sample of an audit by attacks that train nothing
     attack_step: float = 0.0  # per step of an attack network
+    delay: float = 1.0  # clock seconds per processor second while this was measured; 1 where nothing else runs
+
+    @property
+    def warning(self) -> str:
+        """That these rates are too slow as others had the processor meanwhile; empty where they had not."""
+        return "the machine is busy: estimates are too high" if self.delay > BUSY else ""
 
 
 class Work(NamedTuple):
@@ -165,8 +172,9 @@ class _Clock:
 
 @cache
 def rate() -> Rate:
-    """Measure this device, in about a second, by short trainings of networks that are slow for different reasons."""
+    """Measure this device, in a few seconds, by short trainings of networks that are slow for different reasons."""
     batch = 512 if torch.cuda.is_available() else 16
+    clock, processor = time.perf_counter(), time.thread_time()  # of this thread: others may wait for work
     probes = (
         Work("tabular", (64,), 10, rows=20 * 32, batch=32, epochs=20),  # steps that compute next to nothing
         Work("small_cnn", (3, 12, 12), 10, rows=10 * 50, batch=50, epochs=20),
@@ -178,7 +186,9 @@ def rate() -> Rate:
     units = [Rate(*unit) for unit in np.eye(3)]
     parts = np.array([[probe._replace(epochs=1).seconds(unit) for unit in units] for probe in probes])
     rates, _ = nnls(parts / took[:, None], np.ones(len(probes)))  # least relative errors, no rate below zero
-    return Rate(*rates.tolist(), *_attack_rates())
+    attacking = _attack_rates()
+    delay = (time.perf_counter() - clock) / max(time.thread_time() - processor, 1e-9)
+    return Rate(*rates.tolist(), *attacking, delay)
 
 
 def _attack_rates() -> tuple[float, float]:

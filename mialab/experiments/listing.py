@@ -11,6 +11,7 @@ def text() -> str:
     """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices."""
     recorded = [record.result() for record in records.load()]
     blocks = [[f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet"]]
+    blocks[0] += [f"warning: {warning}"] if (warning := cost.rate().warning) else []
     for experiment in experiments.ALL.values():
         kept = {
             preset: dict.fromkeys(

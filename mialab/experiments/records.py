@@ -7,11 +7,14 @@ record is stale: still shown, as superseded, but no longer what the code gives.
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import re
 import shlex
 import uuid
+import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -89,23 +92,49 @@ def _installed() -> Path:
 
 
 def load(folder: str | os.PathLike | None = None) -> list[Record]:
-    """All records in the folder, then those superseded, by file name; none where there is no folder. RecordError."""
+    """All records in the folder, then those superseded, by file name; none where there is no folder.
+
+    JSON of another sort is passed over, and so is a damaged record, which a warning names.
+    """
     root = results_folder(folder)
-    current = [read(path) for path in sorted(root.glob("*.json"))]
-    return current + [replace(read(path), origin=SUPERSEDED) for path in sorted((root / SUPERSEDED).glob("*.json"))]
+    old = [replace(each, origin=SUPERSEDED) for each in _readable(root / SUPERSEDED)]
+    return _readable(root) + old
+
+
+def _readable(folder: Path) -> list[Record]:
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read(path))
+        except RecordError as error:
+            if not _foreign(path):
+                warnings.warn(str(error), stacklevel=3)
+    return found
+
+
+def _foreign(path: Path) -> bool:
+    """Whether this is JSON of another sort; what cannot be parsed may be what is left of a record."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not (isinstance(content, dict) and {"format", "experiment"} & content.keys())
 
 
 def read(path: Path) -> Record:
-    """The record in this file; RecordError names the file that holds none."""
+    """The record in this file; RecordError names a file that holds none, or one that was changed by hand."""
     try:
         content = json.loads(path.read_text("utf-8"))
         if (found := content.pop("format")) != FORMAT:
             raise ValueError(f"its format is {found}, expected {FORMAT}")
+        checksum = content.pop("sha256")
         content["rows"] = [
             dict(zip(table["columns"], row, strict=True)) for table in content.pop("tables") for row in table["rows"]
         ]
         record = Record(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
         _check(record)
+        if checksum != _digest(record):
+            raise ValueError("its content does not match its checksum")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise RecordError(
@@ -123,6 +152,40 @@ def _check(record: Record) -> None:
     for part, names in (("cells", {"name", "kind", "version", "config"}), ("rows", {"seed"})):
         if not all(names <= each.keys() for each in getattr(record, part)):
             raise ValueError(f"one of its {part} lacks one of {', '.join(sorted(names))}")
+    for cell in record.cells:
+        for name, kind in (("name", str), ("kind", str), ("version", int), ("config", dict)):
+            if not isinstance(cell[name], kind):
+                raise ValueError(f"the {name} of one of its cells is of type {type(cell[name]).__name__}")
+    _check_rows(record)
+
+
+def _check_rows(record: Record) -> None:
+    """The numbers are finite, no row stands twice, and rows and seeds belong together."""
+    for row in record.rows:
+        for column, value in row.items():
+            if not _finite(value):
+                raise ValueError(f"one of its rows has {column} = {value!r:.40}")
+    # Without its experiment nobody knows which columns tell rows apart: then all do.
+    known = experiments.ALL.get(record.experiment)
+    names = [json.dumps([row.get(name) for name in (*known.by, "seed")] if known else row) for row in record.rows]
+    if len(set(names)) < len(names):
+        raise ValueError(f"one of its rows stands twice: {next(each for each in names if names.count(each) > 1)}")
+    if not all(isinstance(seed, int) for seed in record.seeds):
+        raise ValueError(f"its seeds are {list(record.seeds)}")
+    if {row["seed"] for row in record.rows} != set(record.seeds):
+        raise ValueError(f"its seeds are {list(record.seeds)}, those of its rows are others")
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return math.isfinite(value) if isinstance(value, float) else value is None or isinstance(value, int | str)
+
+
+def _digest(record: Record) -> str:
+    """A checksum of all that the file holds, as it reads back."""
+    held = {field.name: getattr(record, field.name) for field in fields(Record) if field.name != "origin"}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 _TYPES = dict.fromkeys(("experiment", "preset", "device", "code", "origin"), str)
@@ -133,7 +196,8 @@ def record(experiment: Experiment, preset: str, store: Store, folder: str | os.P
     """Write what the store holds of a whole experiment as a record, and return its file.
 
     A stale record of the same device is moved to `superseded`, one that still holds is replaced. Raises RecordError if
-    cells are missing, with the command that computes them, and where nothing can be written.
+    cells are missing, with the command that computes them, where rows could not be read back, and where nothing can be
+    written.
     """
     result = local(experiment, preset, store)
     if result.missing or not result.rows:
@@ -143,6 +207,10 @@ def record(experiment: Experiment, preset: str, store: Store, folder: str | os.P
             f"in the store; compute them first: mialab run {experiment.name} --preset {preset}{place}"
         )
     made = _made(experiment, result, store)
+    try:
+        _check(made)
+    except ValueError as error:
+        raise RecordError(f"{experiment.name} cannot be recorded: {error}; mend its cells or its `by`") from error
     root = results_folder(folder)
     if not (folder or os.environ.get("MIALAB_RESULTS") or _checkout()):
         raise RecordError(f"{root} belongs to the installed package; set MIALAB_RESULTS to a folder of yours")
@@ -213,7 +281,8 @@ def _write(made: Record, root: Path) -> Path:
             f"{path} cannot be written ({error.strerror}); set MIALAB_RESULTS to a folder of yours"
         ) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # whose cause has been told
+            draft.unlink()
     return path
 
 
@@ -232,6 +301,7 @@ def _text(made: Record) -> str:
     lines = [
         f' "{name}": {_json(value)}' for name, value in (("format", FORMAT), *((n, getattr(made, n)) for n in simple))
     ]
+    lines.append(f' "sha256": {_json(_digest(made))}')
     tables = []
     for columns, rows in groupby(made.rows, key=list):
         body = _block(_json(list(row.values())) for row in rows)

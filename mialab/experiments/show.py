@@ -19,7 +19,7 @@ HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simple
 EVERY = "all"
 SECTIONS = ("attack", "data")  # each has a table of its own
 SETTING = {"dataset": "data", "model": "model", "method": "method"}  # a printed number's columns, and those of the rows
-LEGEND = "mean [95 % interval over seeds], of a single seed its own interval where it has one; -: too few samples"
+LEGEND = "mean [95 % interval over seeds; of one seed, or equal ones, their own if they have any]; -: too few samples"
 
 
 def gather(
@@ -28,7 +28,7 @@ def gather(
     """What there is of an experiment: what this store holds, then what is recorded. Computes nothing.
 
     Without a preset: of every preset, but local ones only where they have rows that no smaller preset has, too, as
-    presets share cells. Raises `records.RecordError`.
+    presets share cells.
     """
     presets = PRESETS if preset is None else (preset,)
     here: list[Result] = []

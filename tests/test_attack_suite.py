@@ -1,0 +1,139 @@
+"""The suite: all attacks on one target, the target's shadows, and what a chapter gets of both."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from experiment_cases import TINY
+
+from mialab import attacks, experiments, training
+from mialab.experiments import PRESETS, attack_suite, queried
+from mialab.experiments.attack_suite import SHADOWS, TARGET
+from mialab.experiments.cost import closure
+from mialab.experiments.models import Models
+from mialab.experiments.results import summary
+from mialab.experiments.shadows import Shadows
+from mialab.metrics import too_few
+from mialab.store import Store
+
+WITHOUT = ("gap", "loss", "loss-per-class")
+WITH_SHADOWS = ("lira-online-fixed", "shadow-thresholds")
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """a tiny suite with six shadows, and its store."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    with pytest.MonkeyPatch.context() as patch:
+        tiny(patch)
+        return store, experiments.suite(store=store)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    tiny(monkeypatch)
+
+
+def tiny(patch):
+    target = replace(TINY, samples=(240, 0), epochs=(3,), arrangement="carlini", known=0.2, weights=True)
+    patch.setitem(attack_suite.TARGET, "smoke", target)
+    patch.setitem(attack_suite.SHADOWS, "smoke", (4, 6))
+    patch.setitem(attack_suite.PER_CELL, "smoke", 2)
+    patch.setattr(attack_suite, "MOST_SEARCHED", 40)
+    patch.setattr(attack_suite, "WITHOUT", WITHOUT)
+    patch.setattr(attack_suite, "WITH_SHADOWS", WITH_SHADOWS)
+    patch.setattr(attack_suite, "LIKELIHOODS", WITH_SHADOWS[:1])
+    patch.setattr(attack_suite, "CHEAP_QUERIES", ("label-augmentation", "gradient-input"))
+    patch.setattr(queried, "SEARCH", queried.Search(donors=3, rounds=1, probes=4, halvings=4))
+
+
+def test_the_suite_names_every_attack_that_one_model_can_meet():
+    named = {*attack_suite.WITHOUT, *attack_suite.WITH_SHADOWS}
+    of_ensembles = {"agreement", "white-box-ensemble"}
+    assert named == attacks.ALL.keys() - of_ensembles
+    assert all("references" in attacks.get(name).needs for name in attack_suite.WITH_SHADOWS)
+    of_bits = {"label-flips"}
+    assert {*attack_suite.CHEAP_QUERIES, "label-boundary"} == queried.QUERIES.keys() - of_bits
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_tpr_at_one_per_cent_has_its_ten_false_positives(preset):
+    _, members, nonmembers = TARGET[preset].rows
+    judged = round((1 - TARGET[preset].known) * nonmembers)
+    assert members == nonmembers
+    assert too_few(np.arange(members + judged) < members, 0.01) is None
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fewer_shadows_cost_no_training_of_their_own(preset):
+    few, all_of_them = (
+        {config for config in closure(experiments.get(name).grid(preset)) if isinstance(config, Models | Shadows)}
+        for name in ("basics/shadows", "basics/attacks")
+    )
+    assert few == all_of_them
+    assert (
+        sum(config.count for config in few if isinstance(config, Shadows) and config.seed == 0) == SHADOWS[preset][-1]
+    )
+
+
+def test_a_suite_s_rows_are_the_experiment_s(small, computed, monkeypatch):
+    store, found = computed
+    monkeypatch.setattr(training, "fit", None)
+    result = experiments.result("basics/attacks", seeds=(0,), store=store)
+    assert result.rows == found.rows and result.missing == 0
+    names = [*WITHOUT, *WITH_SHADOWS, "label-augmentation", "gradient-input", "label-boundary"]
+    assert [row["attack"] for row in found.rows] == names == list(found.scores)
+    experiment = experiments.get("basics/attacks")
+    assert len(summary(result.rows, experiment.by, experiment.values)) == len(names)
+    by_shadows = experiments.get("basics/shadows")
+    result = experiments.result(by_shadows.name, seeds=(0,), store=store)
+    lines = summary(result.rows, by_shadows.by, by_shadows.values)
+    assert [(line["shadows"], line["attack"]) for line in lines] == [(k, name) for k in (4, 6) for name in WITH_SHADOWS]
+
+
+def test_a_suite_holds_what_the_attacks_saw(computed):
+    _, found = computed
+    outputs, held = found.outputs, found.references()
+    assert outputs.logits.shape == (1, 240, 10) and outputs.member.sum() == 120
+    assert found.known.sum() == 48
+    assert found.x.shape == (240, 3, 12, 12)
+    held.check(outputs)
+    assert held.logits.shape == (6, 240, 10)
+    assert (held.member.sum(axis=0) == 3).all()
+    assert np.abs(held.member.mean(axis=1) - 0.5).max() == 0
+    evidence = attacks.Evidence(outputs.logits[0], outputs.logits[0], outputs.logits[0], outputs.labels)
+    gap = attacks.get("gap").score(evidence, found.known, outputs.member, 0)
+    np.testing.assert_array_equal(found.scores["gap"], gap)
+
+
+def test_samples_that_an_attack_was_not_asked_about_have_no_score(computed):
+    scores = computed[1].scores
+    assert np.isnan(scores["label-boundary"]).sum() == 200
+    assert all(np.isfinite(scores[name]).all() for name in scores if name != "label-boundary")
+
+
+def test_fewer_shadows_are_the_first_ones_and_come_in_pairs(computed):
+    _, found = computed
+    two, every = found.references(2), found.references()
+    np.testing.assert_array_equal(two.logits, every.logits[:2])
+    assert (two.member.sum(axis=0) == 1).all()
+    for wrong in (0, 3, 8):
+        with pytest.raises(ValueError, match=f"found {wrong} shadows; choose an even number from 2 to 6"):
+            found.references(wrong)
+
+
+def test_cells_are_computed_in_as_many_processes_as_one_asks_for(small, computed, monkeypatch):
+    store, _ = computed
+    asked = []
+
+    @contextmanager
+    def opened(*, jobs):
+        asked.append(jobs)
+        yield None
+
+    for module in (experiments, attack_suite):
+        monkeypatch.setattr(module, "open_executor", opened)
+    experiments.suite(store=store, jobs=2)
+    experiments.result("basics/attacks", seeds=(0,), store=store, jobs=3)
+    assert asked == [2, 3]
