@@ -58,6 +58,10 @@ def audit(
     own = any("log_confidences" in attack.needs for attack in chosen)
     evidence = _evidence(outputs, settings, _samples(x, len(outputs.labels)), references, own)
     mask = _known(outputs, settings) if given is None else given
+    return _report(chosen, evidence, mask, outputs, settings)
+
+
+def _report(chosen: list[Attack], evidence: Evidence, mask: np.ndarray, outputs: Outputs, settings: Settings) -> Report:
     correct = evidence.p.argmax(axis=1) == evidence.labels
     results, skipped, remarks = _run(chosen, evidence, mask, outputs, settings)
     return Report(
@@ -70,7 +74,7 @@ def audit(
         log_p=evidence.log_p,
         attacks=results,
         skipped=skipped,
-        references="" if references is None else str(references),
+        references="" if evidence.references is None else str(evidence.references),
         notes=(*([LOGITS_NOTE] if outputs.look_like_probabilities else []), *remarks),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mialab.divergence.estimate import Divergence, Null, count
+from mialab.divergence.estimate import Divergence, Null, Samples, count
 from mialab.divergence.exact import LN2, js_terms
 from mialab.seeds import derive
 
@@ -49,21 +49,26 @@ def histogram(
     if scores.ndim != 1 or np.isnan(scores).any():
         raise ValueError("scores must be one number per sample, none of them NaN")
     samples, rng = count(len(scores), member, labels), np.random.default_rng(derive(seed, "histogram"))
-    scores, plug_in, value = scores[samples.rows], 0.0, 0.0
-    drawn, null = np.zeros(resamples), np.zeros(resamples)
+    plug_in, value, drawn, null = _over_classes(scores[samples.rows], samples, bins, resamples, rng)
+    left = null.mean()
+    value, drawn, null = ((jackknifed - left) / (1 - left / LN2) for jackknifed in (value, drawn, null))
+    low, high = (value + np.quantile(drawn - drawn.mean(), INTERVAL)).tolist()
+    beyond = (1 + int(np.count_nonzero(null >= value))) / (1 + resamples)
+    chance = Null(float(null.mean()), float(np.quantile(null, NULL_QUANTILE)), beyond)
+    sides = samples.counts.sum(axis=0).tolist()[::-1]
+    return Divergence(float(value), float(low), float(high), float(plug_in - value), chance, False, *sides)
+
+
+def _over_classes(scores: np.ndarray, samples: Samples, bins: int | np.ndarray | None, resamples: int, rng) -> tuple:
+    """Means over classes: the plug-in value, the jackknifed one, and that of each resample and of each shuffle."""
+    plug_in, value, drawn, null = 0.0, 0.0, np.zeros(resamples), np.zeros(resamples)
     for share, rows in zip(samples.shares, samples.classes(), strict=True):
         counts = _counts(scores[rows], samples.member[rows], bins)
         plug_in += share * _plug_in(counts)
         value += share * _jackknifed(counts)
         drawn += share * _jackknifed(_resampled(rng, counts, resamples))
         null += share * _jackknifed(_shuffled(rng, counts, resamples))
-    left = null.mean()
-    value, drawn, null = ((jackknifed - left) / (1 - left / LN2) for jackknifed in (value, drawn, null))
-    low, high = (value + np.quantile(drawn - drawn.mean(), INTERVAL)).tolist()
-    beyond = (1 + int(np.count_nonzero(null >= value))) / (1 + resamples)
-    chance = Null(float(null.mean()), float(np.quantile(null, NULL_QUANTILE)), beyond)
-    nonmembers, members = samples.counts.sum(axis=0).tolist()
-    return Divergence(float(value), float(low), float(high), float(plug_in - value), chance, False, members, nonmembers)
+    return plug_in, value, drawn, null
 
 
 def _counts(scores: np.ndarray, member: np.ndarray, bins: int | np.ndarray | None) -> np.ndarray:

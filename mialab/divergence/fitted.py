@@ -49,13 +49,7 @@ def classifier(
     Raises ValueError for NaN, unequal lengths, membership other than 0 and 1, an unknown model, fewer than two folds or
     fewer than two samples on a side.
     """
-    columns = np.asarray(samples, dtype=np.float64)
-    if columns.ndim not in (1, 2) or np.isnan(columns).any():
-        raise ValueError("samples must be numbers [n] or [n, d], none of them NaN")
-    if model not in MODELS:
-        raise ValueError(unknown("model", model, MODELS))
-    if folds < 2:
-        raise ValueError(f"folds: found {folds}; expected at least 2, one to measure on and one to learn from")
+    columns = _checked(samples, model, folds)
     counted = count(len(columns), member, labels)
     inputs = _inputs(columns.reshape(len(columns), -1)[counted.rows], counted, model)
     fold = _folds(counted, folds, seed)
@@ -65,6 +59,17 @@ def classifier(
     nonmembers, members = counted.counts.sum(axis=0).tolist()
     null = _null(p, counted, fold, value)
     return Divergence(value, value - Z * error, value + Z * error, 0.0, null, True, members, nonmembers)
+
+
+def _checked(samples: np.ndarray, model: str, folds: int) -> np.ndarray:
+    columns = np.asarray(samples, dtype=np.float64)
+    if columns.ndim not in (1, 2) or np.isnan(columns).any():
+        raise ValueError("samples must be numbers [n] or [n, d], none of them NaN")
+    if model not in MODELS:
+        raise ValueError(unknown("model", model, MODELS))
+    if folds < 2:
+        raise ValueError(f"folds: found {folds}; expected at least 2, one to measure on and one to learn from")
+    return columns
 
 
 def features(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
