@@ -1,8 +1,12 @@
 """Settings that all tests share. Tests that need real data skip without MIALAB_DATA."""
 
 import os
+import signal
 
 import pytest
+
+# A shell that runs tests in the background has interrupts ignored, in all that it starts; tests send some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
