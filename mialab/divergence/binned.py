@@ -51,12 +51,16 @@ def histogram(
     samples, rng = count(len(scores), member, labels), np.random.default_rng(derive(seed, "histogram"))
     plug_in, value, drawn, null = _over_classes(scores[samples.rows], samples, bins, resamples, rng)
     left = null.mean()
-    value, drawn, null = ((jackknifed - left) / (1 - left / LN2) for jackknifed in (value, drawn, null))
+    value, drawn, null = ((each - left) / (1 - left / LN2) for each in (value, drawn, null))
     low, high = (value + np.quantile(drawn - drawn.mean(), INTERVAL)).tolist()
-    beyond = (1 + int(np.count_nonzero(null >= value))) / (1 + resamples)
-    chance = Null(float(null.mean()), float(np.quantile(null, NULL_QUANTILE)), beyond)
+    chance = _chance(null, value)
     sides = samples.counts.sum(axis=0).tolist()[::-1]
     return Divergence(float(value), float(low), float(high), float(plug_in - value), chance, False, *sides)
+
+
+def _chance(null: np.ndarray, value: float) -> Null:
+    beyond = (1 + int(np.count_nonzero(null >= value))) / (1 + len(null))
+    return Null(float(null.mean()), float(np.quantile(null, NULL_QUANTILE)), beyond)
 
 
 def _over_classes(scores: np.ndarray, samples: Samples, bins: int | np.ndarray | None, resamples: int, rng) -> tuple:

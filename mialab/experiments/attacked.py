@@ -91,9 +91,9 @@ class Attacked:
         return self.target.seed
 
     def needs(self) -> tuple[Models | Shadows, ...]:
-        models = (replace(self.target, first=first) for first in range(0, self.models, self.target.count))
+        models = self.target.cells(self.models)
         if self.shadow is None:
-            return tuple(models)
+            return models
         return (*models, *(replace(self.shadow, first=k) for k in range(0, self.shadows, self.shadow.count)))
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:

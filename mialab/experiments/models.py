@@ -1,7 +1,7 @@
 """The cells that train: some models of one kind, and their logits at several epochs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -75,6 +75,10 @@ class Models:
     def rows(self) -> tuple[int, int, int]:
         """How many are trained on, and how many members and non-members are evaluated; no data is loaded for it."""
         return _rows(self.arrangement, size_of(self.data, samples=self.samples))
+
+    def cells(self, number: int) -> tuple["Models", ...]:
+        """The cells of models 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
+        return tuple(replace(self, first=first) for first in range(0, number, self.count))
 
     def needs(self) -> tuple:
         return ()

@@ -1,7 +1,7 @@
 """The cells that ask a trained model itself: label-only and gradient attacks, as rows of numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -123,7 +123,7 @@ class Queried:
         return self.target.seed
 
     def needs(self) -> tuple[Models, ...]:
-        return tuple(replace(self.target, first=first) for first in range(0, self.models, self.target.count))
+        return self.target.cells(self.models)
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         models = [one.to(default_device(None)) for cell in inputs for one in rebuild(self.target, cell)]
