@@ -14,8 +14,9 @@ import numpy as np
 from art.attacks.inference.membership_inference import MembershipInferenceBlackBox
 from art.estimators.classification import BlackBoxClassifier
 
-from mialab import attacks, experiments, fusion, metrics, seeds
+from mialab import attacks, fusion, metrics, seeds
 from mialab.attacks import Evidence
+from mialab.chapters.targets import target
 
 OURS = ("gap", "confidence", "neural-published", "neural-released", "neural-per-class")
 PEERS = ("nn", "rf", "gb", "lr")
@@ -41,7 +42,7 @@ def main(seeds_count: int) -> None:
     contestants |= {f"peer {kind}": partial(peer, kind) for kind in PEERS}
     print("| seed | attack | AUC | 95 % interval | seconds |\n|---|---|---|---|---|")
     for seed in range(seeds_count):
-        run = experiments.target("textures", seed=seed)
+        run = target("textures", seed=seed)
         outputs = run.outputs(run.epochs[-1])
         p, member = fusion.predict(outputs.logits), outputs.member
         evidence = Evidence(p, fusion.fuse(outputs.logits), p, outputs.labels)

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from mialab import data, experiments
+from mialab.cells import cost
 from mialab.data.known import known, place
-from mialab.experiments import cost, listing
-from mialab.experiments.grid import PRESETS
-from mialab.experiments.tables import table
-from mialab.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, on_colab, surroundings
+from mialab.engine.grid import PRESETS
+from mialab.engine.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, on_colab, surroundings
+from mialab.results import listing
+from mialab.results.tables import table
 
 GIB = 2**30
 CELL_FILES = "cell.json", "arrays.safetensors"

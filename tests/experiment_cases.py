@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from mialab import models, splits, training
-from mialab.experiments.models import Models, evaluated, rebuild
-from mialab.store import Cell
+from mialab.cells.models import Models, evaluated, rebuild
+from mialab.engine.store import Cell
 
 RECIPE = training.Recipe(epochs=3, batch=20, optimizer="adam", lr=0.01)
 TINY = Models("textures", "small_cnn", RECIPE, epochs=(1, 3), samples=(60, 80))

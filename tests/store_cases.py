@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from mialab import progress
-from mialab.store import Cell, Store, surroundings
+from mialab.engine.store import Cell, Store, surroundings
 
 LOG = "TOY_LOG"  # the environment variable that names the file where computations are noted, by all processes
 surroundings(), progress.bar(show=False).close()  # what a process does once, and forked children need not

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from experiment_cases import TINY
 
-from mialab import attacks, experiments, training
-from mialab.experiments import PRESETS, attack_suite, queried
+from mialab import attacks, experiments, results, training
+from mialab.cells import queried
+from mialab.cells.cost import closure
+from mialab.cells.models import Models
+from mialab.cells.shadows import Shadows
+from mialab.chapters import suite as suite_module
+from mialab.chapters.suite import load_suite
+from mialab.engine.store import Store
+from mialab.experiments import PRESETS, attack_suite
 from mialab.experiments.attack_suite import SHADOWS, TARGET
-from mialab.experiments.cost import closure
-from mialab.experiments.models import Models
-from mialab.experiments.results import summary
-from mialab.experiments.shadows import Shadows
 from mialab.metrics import too_few
-from mialab.store import Store
+from mialab.results.lines import summary
 
 WITHOUT = ("gap", "loss", "loss-per-class")
 WITH_SHADOWS = ("lira-online-fixed", "shadow-thresholds")
@@ -27,7 +30,7 @@ def computed(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
     with pytest.MonkeyPatch.context() as patch:
         tiny(patch)
-        return store, experiments.suite(store=store)
+        return store, load_suite(store=store)
 
 
 @pytest.fixture
@@ -80,15 +83,15 @@ def test_fewer_shadows_cost_no_training_of_their_own(preset):
 def test_a_suite_s_rows_are_the_experiment_s(small, computed, monkeypatch):
     store, found = computed
     monkeypatch.setattr(training, "fit", None)
-    result = experiments.result("basics/attacks", seeds=(0,), store=store)
-    assert result.rows == found.rows and result.missing == 0
+    again = results.result("basics/attacks", seeds=(0,), store=store)
+    assert found.rows == again.rows and again.missing == 0
     names = [*WITHOUT, *WITH_SHADOWS, "label-augmentation", "gradient-input", "label-boundary"]
     assert [row["attack"] for row in found.rows] == names == list(found.scores)
     experiment = experiments.get("basics/attacks")
-    assert len(summary(result.rows, experiment.by, experiment.values)) == len(names)
+    assert len(summary(found.rows, experiment.by, experiment.values)) == len(names)
     by_shadows = experiments.get("basics/shadows")
-    result = experiments.result(by_shadows.name, seeds=(0,), store=store)
-    lines = summary(result.rows, by_shadows.by, by_shadows.values)
+    found = results.result(by_shadows.name, seeds=(0,), store=store)
+    lines = summary(found.rows, by_shadows.by, by_shadows.values)
     assert [(line["shadows"], line["attack"]) for line in lines] == [(k, name) for k in (4, 6) for name in WITH_SHADOWS]
 
 
@@ -132,8 +135,8 @@ def test_cells_are_computed_in_as_many_processes_as_one_asks_for(small, computed
         asked.append(jobs)
         yield None
 
-    for module in (experiments, attack_suite):
+    for module in (suite_module, results):
         monkeypatch.setattr(module, "open_executor", opened)
-    experiments.suite(store=store, jobs=2)
-    experiments.result("basics/attacks", seeds=(0,), store=store, jobs=3)
+    load_suite(store=store, jobs=2)
+    results.result("basics/attacks", seeds=(0,), store=store, jobs=3)
     assert asked == [2, 3]

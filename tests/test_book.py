@@ -48,7 +48,7 @@ GOOD = f"""{HEADER}
 ```{{code-cell}} python3
 :tags: [remove-cell]
 
-from mialab import notebook
+from mialab.chapters import notebook
 
 notebook.setup()
 ```
@@ -65,7 +65,7 @@ seed = 0
 ## Explore
 
 ```{{code-cell}} python3
-from mialab.widgets import explore
+from mialab.chapters.widgets import explore
 
 explore(print, x=[1, 2])
 ```
@@ -132,7 +132,7 @@ FAULTS = {
     "figure without alternative text: ![](a.png)": ("## Explore", "![](a.png)\n\n## Explore"),
     "figure without alternative text: a.png": ("## Explore", "```{figure} a.png\nCaption\n```\n\n## Explore"),
     "shows a figure without": ("## At full scale", SHOWN.format("## At full scale")),
-    "code cell 3:1:8: F401": ("from mialab.widgets", "import os\n\nfrom mialab.widgets"),
+    "code cell 3:1:8: F401": ("from mialab.chapters.widgets", "import os\n\nfrom mialab.chapters.widgets"),
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mialab import widgets
+from mialab.chapters import widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = Path(os.environ.get("MIALAB_HTML", ROOT / "_build" / "html"))

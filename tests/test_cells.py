@@ -19,15 +19,15 @@ from experiment_cases import TINY, drawn_cell, made, outputs_cell, random_models
 
 from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.cost import closure
-from mialab.experiments.models import Models, Recorder
-from mialab.experiments.queried import Queried
-from mialab.experiments.shadows import Shadows
+from mialab.cells.attacked import Attacked
+from mialab.cells.cost import closure
+from mialab.cells.models import Models, Recorder
+from mialab.cells.queried import Queried
+from mialab.cells.shadows import Shadows
 
 BASELINES = Path(__file__).parent / "baselines" / "cells.json"
 UPDATE = "python tests/test_cells.py --update"
-WITHIN = "mialab.experiments"
+WITHIN = "mialab.cells"
 # Of shares, and of logits relative to their size where that is above 1. The tests below show that rounding moves them
 # by less, and each change of method by more. Trained longer or faster, the network itself would make much of rounding.
 TOLERANCE = 0.01
@@ -191,7 +191,7 @@ CHANGES = {
     "other seeds": ("models", lambda patch: patch.setattr(f"{WITHIN}.models.derive", other_seeds)),
     "shadows with other seeds": (
         "shadows",
-        lambda patch: patch.setattr("mialab.experiments.shadows.derive", other_seeds),
+        lambda patch: patch.setattr("mialab.cells.shadows.derive", other_seeds),
     ),
     "shadows trained slower": ("shadows", slower),
     "shadows of one model": ("attacked", only_one_model_of_a_shadow),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mialab import regress
+from mialab.chapters import regress
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 NOTEBOOKS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))

@@ -8,8 +8,8 @@ import pytest
 from mialab import claims
 from mialab.claims import Claim, Effect, First, Last, Trend, printed, verdict
 from mialab.claims.claim import above, below, near
-from mialab.experiments.results import Result
 from mialab.metrics import Estimate
+from mialab.results.lines import Result
 
 TEXTURES = {"data": "textures", "model": "small_cnn"}
 CIFAR = {"data": "cifar10", "model": "alexnet"}

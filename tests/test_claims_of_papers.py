@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mialab import attacks, claims, data, experiments, models
+from mialab.cells.attacked import Attacked
 from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.results import Result
-from mialab.store import Cell
+from mialab.engine.store import Cell
+from mialab.results.lines import Result
 
 CIFAR = {"data": "cifar10", "model": "alexnet"}
 

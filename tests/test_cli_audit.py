@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from reference_cases import case, overlap, world
 
-from mialab import attacks, cli, metrics, plots
+from mialab import attacks, cli, metrics
 from mialab.audit import Outputs, audit
+from mialab.chapters import plots
 from mialab.cli import figure, output
 
 QUICK = ("--attack", "gap", "--attack", "confidence")

@@ -9,11 +9,14 @@ import sys
 import pytest
 from toy_cases import MISSING, Measured, Trained, experiment
 
-from mialab import claims, cli, doctor, experiments, regress
+from mialab import claims, cli, data, doctor, experiments, results
+from mialab.cells import cost
+from mialab.chapters import regress
+from mialab.chapters.regress import Report
 from mialab.cli import options
-from mialab.experiments import cost, executors, grid, records, results, show
-from mialab.regress import Report
-from mialab.store import Store, StoreError
+from mialab.engine import executors, grid
+from mialab.engine.store import Store, StoreError
+from mialab.results import records, show
 
 COMMANDS = ("audit", "experiments", "run", "show", "record", "claims", "regress", "doctor")
 SLOW = cost.Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)  # of a device that is not measured
@@ -280,7 +283,7 @@ def test_every_experiment_is_listed_with_data_cells_cost_and_records(toy, capsys
 
 
 def test_listing_experiments_loads_no_data(capsys, monkeypatch):
-    monkeypatch.setattr(experiments.models.data, "load", None)
+    monkeypatch.setattr(data, "load", None)
     assert cli.main(["experiments"]) == 0
 
 

@@ -11,10 +11,10 @@ import warnings
 import pytest
 from store_cases import LOG, Deadly, Toy, contents, notes, pyramid, starts
 
-from mialab.experiments import executors
-from mialab.experiments.executors import WorkersError, open_executor
-from mialab.experiments.run import CellsFailed, run
-from mialab.store import Store
+from mialab.engine import executors
+from mialab.engine.executors import WorkersError, open_executor
+from mialab.engine.run import CellsFailed, run
+from mialab.engine.store import Store
 
 distributed = pytest.importorskip("distributed")
 

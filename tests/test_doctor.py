@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from toy_cases import Trained, experiment
 
-from mialab import audit, data, doctor, experiments, store, training
+from mialab import audit, data, doctor, experiments, training
 from mialab.attacks.network import Network
+from mialab.cells import cost
+from mialab.cells.attacked import Attacked
+from mialab.cells.cost import Audits, Rate, Work
+from mialab.cells.models import Models
 from mialab.data.known import known, place
-from mialab.experiments import cost, listing
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.cost import Audits, Rate, Work
-from mialab.experiments.models import Models
-from mialab.store import Store
+from mialab.engine import store
+from mialab.engine.store import Store
+from mialab.results import listing
 
 RATE = Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)
 FILES = [name for name in data.names() if known(name).files]

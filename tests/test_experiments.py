@@ -12,15 +12,16 @@ import pytest
 import torch
 from experiment_cases import TINY, made, outputs_cell, random_models
 
-from mialab import audit, data, experiments, models, seeds, splits, training
-from mialab.experiments import PRESETS, basics, target, targets
-from mialab.experiments import models as trained
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.cost import closure
-from mialab.experiments.models import Models, Recorder
-from mialab.experiments.results import local, series, summary
-from mialab.experiments.shadows import Shadows
-from mialab.store import Store
+from mialab import audit, data, experiments, models, results, seeds, splits, training
+from mialab.cells import models as trained
+from mialab.cells.attacked import Attacked
+from mialab.cells.cost import closure
+from mialab.cells.models import Models, Recorder
+from mialab.cells.shadows import Shadows
+from mialab.chapters.targets import target, targets
+from mialab.engine.store import Store
+from mialab.experiments import PRESETS, basics
+from mialab.results.lines import local, series, summary
 
 GRIDS = [pytest.param(one, preset, id=f"{one.name}-{preset}") for one in experiments.ALL.values() for preset in PRESETS]
 JOINT = Models("digits", "tabular", training.Recipe(epochs=3, batch=64, optimizer="adam", lr=1e-3), epochs=(1, 3))
@@ -455,7 +456,7 @@ def tiny_experiment(monkeypatch):
 def test_a_result_is_computed_once_and_then_read(tiny_experiment, tmp_path, monkeypatch):
     store = Store(tmp_path)
     assert local(tiny_experiment, "smoke", store, seeds=(0, 1)).missing == 4
-    result = experiments.result("basics/overfitting", seeds=(0, 1), store=store)
+    result = results.result("basics/overfitting", seeds=(0, 1), store=store)
     assert (result.experiment, result.preset, result.origin, result.missing) == (
         tiny_experiment.name,
         "smoke",
@@ -466,14 +467,14 @@ def test_a_result_is_computed_once_and_then_read(tiny_experiment, tmp_path, monk
     assert {(row["seed"], row["epoch"]) for row in result.rows} == set(itertools.product((0, 1), (1, 3)))
     assert result.device.startswith("CPU") or torch.cuda.is_available()
     monkeypatch.setattr(training, "fit", None)
-    assert experiments.result("basics/overfitting", seeds=(0, 1), store=store) == result
+    assert results.result("basics/overfitting", seeds=(0, 1), store=store) == result
     partial_one = local(tiny_experiment, "smoke", store, seeds=(0, 2))
     assert partial_one.missing == 2
     assert {row["seed"] for row in partial_one.rows} == {0}
 
 
 def test_lines_of_a_result_are_told_apart_by_the_declared_columns(tiny_experiment, tmp_path):
-    result = experiments.result("basics/overfitting", seeds=(0, 1), store=Store(tmp_path))
+    result = results.result("basics/overfitting", seeds=(0, 1), store=Store(tmp_path))
     lines = summary(result.rows, tiny_experiment.by, tiny_experiment.values)
     assert [(line["epoch"], line["attack"]) for line in lines] == list(itertools.product((1, 3), ("gap", "confidence")))
     assert all(line["seeds"] == 2 and line["auc"].low < line["auc"].high for line in lines)

@@ -11,12 +11,12 @@ from collections import Counter
 import pytest
 from store_cases import LOG, Toy, contents, notes, pyramid, starts
 
-from mialab.experiments.run import run
-from mialab.store import Store
+from mialab.engine.run import run
+from mialab.engine.store import Store
 
 # A server that has imported everything once, and has no threads, from which processes are forked in milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "store_cases", "mialab.experiments.run"])
+CONTEXT.set_forkserver_preload(["pytest", "store_cases", "mialab.engine.run"])
 
 
 def start(function, *arguments):

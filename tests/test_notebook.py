@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mialab import metrics, notebook, plots
+from mialab import metrics
+from mialab.chapters import notebook, plots
 
 
 @pytest.fixture

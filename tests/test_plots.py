@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mialab import divergence, plots
+from mialab import divergence
+from mialab.chapters import plots
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from functools import cache
 
 import pytest
 
-from mialab import claims, reported
+from mialab import claims
 from mialab.claims import printed, tables, verdict
 from mialab.metrics import Estimate
+from mialab.results import reported
 
 
 @cache

@@ -10,11 +10,11 @@ from experiment_cases import TINY, made
 from mialab import audit, data, seeds, splits, training
 from mialab.attacks import gradients, label_only
 from mialab.attacks.target import Target
-from mialab.experiments import queried
-from mialab.experiments.cost import Rate
-from mialab.experiments.models import Models, evaluated, rebuild
-from mialab.experiments.queried import QUERIES, Queried
-from mialab.store import Store
+from mialab.cells import queried
+from mialab.cells.cost import Rate
+from mialab.cells.models import Models, evaluated, rebuild
+from mialab.cells.queried import QUERIES, Queried
+from mialab.engine.store import Store
 
 EVEN = replace(TINY, samples=(60, 60), weights=True)
 DENSE = training.Recipe(epochs=2, batch=64, optimizer="adam", lr=1e-3)
@@ -34,7 +34,7 @@ def bytes_for_textures(monkeypatch):
     textures = data.load("textures", samples=(60, 60))
     x = (40 * textures.x + 128).clamp(0, 255).to(torch.uint8)
     images = data.Dataset("textures", x, textures.y, 10, 60, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
-    monkeypatch.setattr("mialab.experiments.models._load", lambda *arguments: images)
+    monkeypatch.setattr("mialab.cells.models._load", lambda *arguments: images)
     return images
 
 
@@ -195,8 +195,8 @@ def test_bits_are_flipped_on_tables_of_bits(monkeypatch):
     draw = np.random.default_rng(0)
     x = torch.from_numpy(draw.integers(0, 2, (80, 20)).astype(np.float32))
     bits = data.Dataset("location30", x, torch.from_numpy(draw.integers(0, 3, 80)), 30)
-    monkeypatch.setattr("mialab.experiments.models._load", lambda *arguments: bits)
-    monkeypatch.setattr("mialab.experiments.models.size_of", lambda *arguments, **options: bits)
+    monkeypatch.setattr("mialab.cells.models._load", lambda *arguments: bits)
+    monkeypatch.setattr("mialab.cells.models.size_of", lambda *arguments, **options: bits)
     recipe = replace(DENSE, epochs=30, lr=1e-2)
     config = Models("location30", "tabular", recipe, epochs=(30,), arrangement="carlini", weights=True)
     cell = made(config)

@@ -8,10 +8,10 @@ import pytest
 from toy_cases import Measured, Trained, experiment
 
 from mialab import experiments
-from mialab.experiments import records, show
-from mialab.experiments.records import RecordError, load, read, record, stale
-from mialab.experiments.results import local
-from mialab.store import Store
+from mialab.engine.store import Store
+from mialab.results import records, show
+from mialab.results.lines import local
+from mialab.results.records import RecordError, load, read, record, stale
 
 COMMITTED = Path(__file__).parents[1] / "book" / "results"
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from chapter_cases import HEADER
 
-from mialab import baselines, regress
-from mialab.baselines import Expected, compare, from_runs
+from mialab.chapters import baselines, regress
+from mialab.chapters.baselines import Expected, compare, from_runs
 
 TOY = (
     HEADER
@@ -28,7 +28,7 @@ seed = 0
 ```
 
 ```{{code-cell}} python3
-from mialab.notebook import publish
+from mialab.chapters.notebook import publish
 
 {}
 ```
@@ -284,7 +284,7 @@ time.sleep(99)"""
 def test_an_interrupt_ends_the_chapters_at_once(checkout):
     checkout("10_long", LONG)
     kernel = checkout.root / "book" / "kernel"
-    code = f"from pathlib import Path; from mialab.regress import regress; root = Path({str(checkout.root)!r})"
+    code = f"from pathlib import Path; from mialab.chapters.regress import regress; root = Path({str(checkout.root)!r})"
     code += "\nregress(['10'], book=root / 'book', out=root / 'out')"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
     wait(lambda: kernel.exists() and kernel.read_text())
@@ -320,7 +320,7 @@ def test_a_chapter_with_the_same_text_is_not_executed_twice_where_a_state_is_nam
 
 
 def test_importing_regress_imports_neither_torch_nor_papermill():
-    code = "import sys, mialab.regress; sys.exit(bool({'torch', 'papermill', 'nbformat'} & set(sys.modules)))"
+    code = "import sys, mialab.chapters.regress; sys.exit(bool({'torch', 'papermill', 'nbformat'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

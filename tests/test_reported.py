@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mialab import reported
+from mialab.results import reported
 
 
 def one(**wanted):

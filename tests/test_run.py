@@ -13,12 +13,12 @@ from filelock import FileLock
 from store_cases import LOG, Toy, contents, notes, pyramid, starts, worker_settings
 
 from mialab.data.download import DataError
-from mialab.experiments import executors
-from mialab.experiments import run as run_module
-from mialab.experiments.executors import WorkersError, open_executor
-from mialab.experiments.run import CellsFailed, Done, run
-from mialab.store import Cell, Store, StoreError
-from mialab.worker import Outcome
+from mialab.engine import executors
+from mialab.engine import run as run_module
+from mialab.engine.executors import WorkersError, open_executor
+from mialab.engine.run import CellsFailed, Done, run
+from mialab.engine.store import Cell, Store, StoreError
+from mialab.engine.worker import Outcome
 
 
 @pytest.fixture

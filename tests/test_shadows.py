@@ -11,10 +11,10 @@ from experiment_cases import TINY, made, outputs_cell, random_models, shadows_ce
 
 from mialab import attacks, audit, data, fusion, metrics, models, seeds, splits, training
 from mialab.attacks import References
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.models import Models, evaluated
-from mialab.experiments.shadows import Shadows, references
-from mialab.store import Store
+from mialab.cells.attacked import Attacked
+from mialab.cells.models import Models, evaluated
+from mialab.cells.shadows import Shadows, references
+from mialab.engine.store import Store
 
 EVEN = replace(TINY, samples=(60, 60))
 FOUR = Shadows(EVEN, count=4)
@@ -101,7 +101,7 @@ def test_a_single_shadow_goes_on_where_it_was_interrupted(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mialab.experiments.models.Recorder.after_epoch", lambda recorder, run: interrupted(run))
+        patch.setattr("mialab.cells.models.Recorder.after_epoch", lambda recorder, run: interrupted(run))
         with pytest.raises(KeyboardInterrupt):
             single.compute((), scratch=tmp_path / "scratch")
     assert (tmp_path / "scratch" / "training.pt").exists()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from toy_cases import Measured, Trained, experiment
 
-from mialab.experiments import show
-from mialab.experiments.results import Result, local, summary
-from mialab.experiments.tables import WIDTH, table
-from mialab.store import Store
+from mialab.engine.store import Store
+from mialab.results import show
+from mialab.results.lines import Result, local, summary
+from mialab.results.tables import WIDTH, table
 
 TABLE = """\
 toy/table: A toy (ours)

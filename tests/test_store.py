@@ -18,8 +18,8 @@ import pytest
 from filelock import FileLock
 from store_cases import LOG, Toy, contents, pyramid, starts
 
-from mialab import store as store_module
-from mialab.store import Busy, Cell, Store, StoreError, open_store, settings, surroundings
+from mialab.engine import store as store_module
+from mialab.engine.store import Busy, Cell, Store, StoreError, open_store, settings, surroundings
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def test_a_raised_version_renames_all_that_needs_the_cell(tmp_path, monkeypatch)
 
 def test_names_do_not_depend_on_the_process_or_its_hash_seed():
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from store_cases import Toy; from mialab.store import Store;"
+        "import sys; sys.path.insert(0, 'tests'); from store_cases import Toy; from mialab.engine.store import Store;"
         "from pathlib import Path; print(Store(Path('x')).name(Toy(3, of=(Toy(1), Toy(2, fails='why')))))"
     )
     folder = Path(__file__).parent.parent
@@ -132,7 +132,7 @@ def test_names_do_not_depend_on_the_process_or_its_hash_seed():
 
 
 def test_the_store_is_imported_without_torch():
-    code = "import sys, mialab.store as s; s.surroundings(); sys.exit('torch' in sys.modules)"
+    code = "import sys, mialab.engine.store as s; s.surroundings(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from training_cases import SMALL, Momentum, batches_of, cnn, dropout_mlp, images, mlp, points, same
 
 from mialab.seeds import generator
-from mialab.training import Run, fit
+from mialab.training import TrainingRun, fit
 from mialab.training.checkpoint import HEADER, START, Checkpoint
 
 
@@ -268,7 +268,7 @@ def test_a_write_that_fails_keeps_the_older_checkpoint(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     model = mlp()
-    run = Run(model, SMALL, torch.device("cpu"), 0, optimizer=torch.optim.SGD(model.parameters()))
+    run = TrainingRun(model, SMALL, torch.device("cpu"), 0, optimizer=torch.optim.SGD(model.parameters()))
     with pytest.raises(OSError, match="no space"):
         Checkpoint(path, run, model, points(), []).save()
     assert path.read_bytes() == content

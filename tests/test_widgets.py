@@ -14,7 +14,7 @@ from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from PIL import Image
 
-from mialab import widgets
+from mialab.chapters import widgets
 
 
 def squares(figure, side, color="red"):
@@ -152,7 +152,7 @@ def test_with_a_kernel_moving_a_slider_draws_anew(shown):
 
 
 CALL = """
-from mialab.widgets import explore
+from mialab.chapters.widgets import explore
 
 def draw(figure, x):
     figure.subplots().plot([0, x])

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mialab.data import DataError
-from mialab.experiments.grid import Experiment
-from mialab.store import Cell
+from mialab.engine.grid import Experiment
+from mialab.engine.store import Cell
 
 ATTACKS = ("gap", "confidence", "loss")
 MISSING = "svhn is missing and downloading is off; load with a network"

@@ -15,7 +15,7 @@ from mialab.claims.show import text, to_dict
 from mialab.claims.verdict import VERDICTS, Verdict
 
 if TYPE_CHECKING:
-    from mialab.experiments.results import Result
+    from mialab.results.lines import Result
 
 __all__ = ["ALL", "PLANNED", "VERDICTS", "Claim", "Effect", "First", "Last", "Trend", "Verdict"]
 __all__ += ["printed", "text", "to_dict", "verdicts"]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from mialab import reported
 from mialab.claims.claim import matches
+from mialab.results import reported
 
 Found = tuple[dict[str, float], bool]  # numbers by name, and whether they agree with the sentence
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from mialab import reported
 from mialab.claims.claim import Claim, Filter, matches
+from mialab.results import reported
 
 SHARES = {"attack_accuracy": "balanced_accuracy", "test_accuracy": "test_accuracy", "train_accuracy": "train_accuracy"}
 ATTACKS = {"cnn4": "shadow-rahman"}  # all others are attacked by Nasr et al.'s network (pruning paper, section 5.2)

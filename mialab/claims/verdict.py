@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from mialab import metrics
 from mialab.claims import tables
 from mialab.claims.claim import Claim, Effect, Filter, Trend, matches
-from mialab.experiments.grid import PRESETS
+from mialab.engine.grid import PRESETS
 from mialab.metrics import Estimate
 
 if TYPE_CHECKING:
-    from mialab.experiments.results import Result
+    from mialab.results.lines import Result
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)

@@ -41,7 +41,7 @@ def main(argv=None) -> int:
 
 
 def _store_failed(error: OSError) -> int:
-    from mialab.store import StoreError  # here, as the store waits for numpy
+    from mialab.engine.store import StoreError  # here, as the store waits for numpy
 
     if not isinstance(error, StoreError):
         raise error

@@ -26,8 +26,8 @@ def add(commands) -> None:
 
 def _claims(arguments):
     from mialab import claims, experiments
-    from mialab.experiments import show
-    from mialab.store import open_store
+    from mialab.engine.store import open_store
+    from mialab.results import show
 
     place = None if arguments.json is None else output.target(arguments.json)
     store, which = open_store(arguments.store), {"paper": arguments.paper, "verdict": arguments.verdict}

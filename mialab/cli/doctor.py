@@ -20,6 +20,6 @@ def add(commands) -> None:
 
 def _doctor(arguments):
     from mialab import doctor
-    from mialab.store import open_store
+    from mialab.engine.store import open_store
 
     return output.show(doctor.text(open_store(arguments.store)))

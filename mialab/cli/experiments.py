@@ -82,15 +82,16 @@ def _add_record(commands):
 
 
 def _experiments(_):
-    from mialab.experiments import listing
+    from mialab.results import listing
 
     return output.show(listing.text())
 
 
 def _run(arguments):
     from mialab import experiments
-    from mialab.experiments import executors, run, show
-    from mialab.store import StoreError, open_store
+    from mialab.engine import executors, run
+    from mialab.engine.store import StoreError, open_store
+    from mialab.results import show
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
@@ -117,8 +118,8 @@ def _waiting(left: int) -> str:
 
 def _show(arguments):
     from mialab import experiments
-    from mialab.experiments import show
-    from mialab.store import open_store
+    from mialab.engine.store import open_store
+    from mialab.results import show
 
     place = None if arguments.json is None else output.target(arguments.json)
     with output.refusing(ValueError):
@@ -131,8 +132,8 @@ def _show(arguments):
 
 def _record(arguments):
     from mialab import experiments
-    from mialab.experiments import records
-    from mialab.store import open_store
+    from mialab.engine.store import open_store
+    from mialab.results import records
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)

@@ -7,9 +7,9 @@ from typing import BinaryIO
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from mialab import plots
 from mialab.audit import Report
 from mialab.audit.figures import FPRS, counts
+from mialab.chapters import plots
 
 MOST_CURVES = 8  # that a reader can tell apart
 DATELESS = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same report gives the same bytes

@@ -30,7 +30,7 @@ def add(commands) -> None:
 
 
 def _regress(arguments):
-    from mialab import regress
+    from mialab.chapters import regress
 
     with output.refusing(regress.RegressError):
         report = regress.regress(

@@ -1,14 +1,11 @@
 """Single models: how the leak grows with training."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from mialab import training
-from mialab.audit import Outputs
-from mialab.experiments.attacked import Attacked
-from mialab.experiments.grid import PRESETS, Experiment
-from mialab.experiments.models import Models
-from mialab.names import unknown
-from mialab.store import Cell, Store, open_store
+from mialab.cells.attacked import Attacked
+from mialab.cells.models import Models
+from mialab.engine.grid import Experiment
 
 SMALL = training.Recipe(epochs=24, batch=50, optimizer="adam", lr=2e-3)
 DENSE = training.Recipe(epochs=60, batch=32, optimizer="adam", lr=1e-3)
@@ -43,47 +40,3 @@ OVERFITTING = Experiment(
     by=("data", "model", "epoch", "learning_rate", "attack"),
     values=("train_accuracy", "test_accuracy", "auc", "balanced_accuracy", "tpr_0.01"),
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """What came of training a target: its outputs at the kept epochs, and how accurate it was there."""
-
-    target: Models
-    cell: Cell = field(repr=False)
-
-    @property
-    def epochs(self) -> tuple[int, ...]:
-        return self.target.epochs
-
-    @property
-    def history(self) -> list[dict]:
-        """One row per kept epoch: epoch, learning rate, accuracy on members and on non-members."""
-        return self.cell.info["history"][0]
-
-    def outputs(self, epoch: int) -> Outputs:
-        """Logits [1, samples, classes], labels and membership after this epoch."""
-        if epoch not in self.epochs:
-            raise KeyError(f"no outputs were kept after epoch {epoch}; kept: {', '.join(map(str, self.epochs))}")
-        arrays = self.cell.arrays
-        return Outputs(arrays[f"logits_{epoch}"], arrays["labels"], arrays["member"])
-
-
-def targets(preset: str) -> dict[str, Models]:
-    """The single models of this preset by name, which is their data's."""
-    if preset not in PRESETS:
-        raise ValueError(unknown("preset", preset, PRESETS))
-    return {target.data: target for target in TARGETS[preset]}
-
-
-def target(name: str, *, preset: str = "smoke", seed: int = 0, store: Store | None = None) -> Run:
-    """Train the named target, or read it from the store, and return its run.
-
-    Repetitions differ in `seed`: data draw, split, initial weights and the order of batches all change with it. A
-    training that was interrupted goes on after its last whole epoch. `basics/overfitting` audits the same models.
-    """
-    known = targets(preset)
-    if name not in known:
-        raise ValueError(unknown(f"target (preset {preset!r})", name, known))
-    config = replace(known[name], seed=seed)
-    return Run(config, (store or open_store()).get(config))

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from mialab.experiments.attacked import Attacked
+from mialab.cells.attacked import Attacked
+from mialab.engine.grid import Experiment
 from mialab.experiments.basics import CIFAR10, TEXTURES
-from mialab.experiments.grid import Experiment
 
 MODELS = 10
 SIZES = (1, 2, 5, 10)

@@ -5,7 +5,7 @@
 """
 
 from mialab.training.joint import fit_many
-from mialab.training.loop import Fitted, Run, fit, logits
+from mialab.training.loop import Fitted, TrainingRun, fit, logits
 from mialab.training.recipe import Recipe
 
-__all__ = ["Fitted", "Recipe", "Run", "fit", "fit_many", "logits"]
+__all__ = ["Fitted", "Recipe", "TrainingRun", "fit", "fit_many", "logits"]

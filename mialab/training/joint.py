@@ -13,14 +13,24 @@ from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training.augment import augment
 from mialab.training.identity import plain
-from mialab.training.loop import Data, Fitted, Run, Tally, autocast_for, convolves, default_device, fit, in_memory
+from mialab.training.loop import (
+    Data,
+    Fitted,
+    Tally,
+    TrainingRun,
+    autocast_for,
+    convolves,
+    default_device,
+    fit,
+    in_memory,
+)
 from mialab.training.recipe import Recipe, drop_lr, optimizer_for
 
 # Measured (benchmarks/training.py): small dense nets train 1.3 to 3.3 times faster side by side, as there the cost is
 # in calling operations; from about this size on, and with convolutions, the arithmetic dominates and it hardly matters.
 SMALL = 100_000
 
-Watcher = Callable[[int, Run], None]
+Watcher = Callable[[int, TrainingRun], None]
 
 
 def fit_many(
@@ -40,7 +50,7 @@ def fit_many(
 
     indices: per member row numbers (repeats allowed) or a mask over the rows of x; None: all rows. defenses: a function
     from the member's number to its own list, as defenses hold state. after_epoch: called with the member's number and
-    its `Run` after each of its epochs, as a last defense's `after_epoch` would be, but only to look: at model, epoch
+    its run after each of its epochs, as a last defense's `after_epoch` would be, but only to look: at model, epoch
     and history (stacked members share an optimizer, which is not shown). joint: train all members in the same steps,
     as one stacked model; None chooses what is faster; True raises a ValueError where members cannot be stacked.
     Stacked members equal single ones up to rounding.
@@ -65,7 +75,7 @@ class _Watched:
     def __init__(self, member: int, watcher: Watcher):
         self.member, self.watcher = member, watcher
 
-    def after_epoch(self, run: Run) -> None:
+    def after_epoch(self, run: TrainingRun) -> None:
         self.watcher(self.member, run)
 
 
@@ -166,7 +176,7 @@ def _fit_stacked(
     weights, buffers = stack_module_state(models)
     optimizer = optimizer_for(weights.values(), recipe)
     step = partial(_step, _forward(models[0]), weights, buffers, optimizer, autocast_for(device))
-    runs = [Run(model, recipe, device, seed) for model, seed in zip(models, seeds, strict=True)]
+    runs = [TrainingRun(model, recipe, device, seed) for model, seed in zip(models, seeds, strict=True)]
     for epoch in bar(range(1, recipe.epochs + 1), show=progress, unit="epoch"):
         tally = Tally()
         for some_x, some_y in _batches(x, y, rows, recipe, seeds, epoch):

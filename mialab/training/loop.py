@@ -1,6 +1,7 @@
 """Train one model: the inner loop, the hooks of defenses, and the model's logits afterwards.
 
-A defense is an object with any of these methods; several are called in the order of their list. `run` is a `Run`.
+A defense is an object with any of these methods; several are called in the order of their list. `run` is a
+`TrainingRun`.
 
     prepare(run)                       once, before the optimizer exists
     wrap(run, optimizer)               -> the optimizer to use
@@ -63,7 +64,7 @@ class Fitted:
 
 
 @dataclass(eq=False)
-class Run:
+class TrainingRun:
     """What hooks see of a training run, and may change.
 
     model may be wrapped by a hook; `fit` returns the module that `build` gave. x, y are the training tensors on the
@@ -117,7 +118,7 @@ def fit(
         model = build()
     if not isinstance(model, nn.Module):
         raise TypeError(f"build must return a torch.nn.Module, not {type(model).__name__}")
-    run = Run(_place(model, device), recipe, device, seed)
+    run = TrainingRun(_place(model, device), recipe, device, seed)
     if in_memory(data):
         run.x, run.y = _laid_out(data[0].to(device), convolves(model)), data[1].to(device)
     kept = Checkpoint(checkpoint, run, model, data, defenses) if checkpoint else None
@@ -128,7 +129,7 @@ def fit(
     return Fitted(model.eval(), run.history)
 
 
-def _prepare(run: Run, hooks: SimpleNamespace) -> None:
+def _prepare(run: TrainingRun, hooks: SimpleNamespace) -> None:
     run.generator = generator(run.seed, "hooks", 0, device=run.device)
     with forked(derive(run.seed, "noise", 0), run.device):
         for prepare in hooks.prepare:
@@ -145,7 +146,7 @@ def _prepare(run: Run, hooks: SimpleNamespace) -> None:
 
 
 def _train(
-    run: Run, model: nn.Module, data: Data, hooks: SimpleNamespace, kept: Checkpoint | None, progress: bool
+    run: TrainingRun, model: nn.Module, data: Data, hooks: SimpleNamespace, kept: Checkpoint | None, progress: bool
 ) -> None:
     autocast = autocast_for(run.device)
     left = () if run.stop else range(run.epoch + 1, run.recipe.epochs + 1)
@@ -166,7 +167,7 @@ def _train(
             break
 
 
-def _epoch(run: Run, hooks: SimpleNamespace, batches: Batches, autocast: AbstractContextManager) -> "Tally":
+def _epoch(run: TrainingRun, hooks: SimpleNamespace, batches: Batches, autocast: AbstractContextManager) -> "Tally":
     """One pass over the batches; nothing in it waits for the device."""
     tally = Tally()
     model, optimizer = run.model, run.optimizer
@@ -191,7 +192,7 @@ def _epoch(run: Run, hooks: SimpleNamespace, batches: Batches, autocast: Abstrac
     return tally
 
 
-def _batches(run: Run, model: nn.Module, data: Data, hooks: SimpleNamespace) -> Iterator[tuple]:
+def _batches(run: TrainingRun, model: nn.Module, data: Data, hooks: SimpleNamespace) -> Iterator[tuple]:
     """Yield an epoch's batches on the device, augmented, from the defense that supplies them or from the data."""
     order = generator(run.seed, "order", run.epoch, device=run.device)
     if hooks.batches:

@@ -16,13 +16,13 @@ from mialab.attacks.boundary import Search, boundary_distances
 from mialab.attacks.gradients import input_scores, weight_scores
 from mialab.attacks.label_only import augmentation_scores, bit_flip_scores, noise_scores
 from mialab.attacks.target import Target
-from mialab.experiments.attacked import known_of
-from mialab.experiments.cost import BACKWARD, Work
-from mialab.experiments.models import Models, evaluated, rebuild
-from mialab.experiments.rows import devices, rows, setting
+from mialab.cells.attacked import known_of
+from mialab.cells.cost import BACKWARD, Work
+from mialab.cells.models import Models, evaluated, rebuild
+from mialab.cells.rows import devices, rows, setting
+from mialab.engine.store import Cell
 from mialab.names import unknown
 from mialab.seeds import derive
-from mialab.store import Cell
 from mialab.training.loop import default_device
 
 # Our choice, as the papers tune theirs per data set. Units of standardised inputs, whose standard deviation is near 1.
@@ -88,7 +88,7 @@ class Queried:
     attacks: names of `QUERIES`. samples: how many to ask about, drawn from the seed with classes, sides and what is
     known in proportion, as some attacks take a thousand queries each; None for all. fusion, known: as in `Attacked`.
 
-    The cell's info: rows, one per attack, as `mialab.experiments.rows` describes them, where `access` is "label only"
+    The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, where `access` is "label only"
     or "white box", with a column `samples`; trained_on (the devices). Its arrays: scores_{attack} float64 [asked];
     asked int64 (places among the target's samples, rising); labels, member, known [asked].
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
-from mialab.worker import begin
+from mialab.engine.worker import begin
 
 _CONNECT_SECONDS = 5
 

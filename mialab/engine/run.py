@@ -8,10 +8,10 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mialab.experiments.executors import WorkersError
+from mialab.engine.executors import WorkersError
+from mialab.engine.store import Config, Store, StoreError
+from mialab.engine.worker import Outcome, compute_cell, reason
 from mialab.progress import bar
-from mialab.store import Config, Store, StoreError
-from mialab.worker import Outcome, compute_cell, reason
 
 _BUSY_SECONDS = 0.5  # between two looks at what another process is computing
 _APPEAR_SECONDS = 10  # that a cell kept by another machine may take to appear here

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mialab
-from mialab import baselines
-from mialab.baselines import Moved, Number, compare
+from mialab.chapters import baselines
+from mialab.chapters.baselines import Moved, Number, compare
 from mialab.names import unknown
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ChapterFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Run:
+class ChapterRun:
     """One chapter to execute at one preset and seed; the notebook is kept in the folder `out`."""
 
     chapter: Path
@@ -59,7 +59,7 @@ class Run:
 class Executed:
     """What came of a run: the numbers that it published, and why it stopped if it did."""
 
-    run: Run
+    run: ChapterRun
     numbers: dict[str, Number]
     failure: str | None
     seconds: float
@@ -130,7 +130,7 @@ def regress(
     sources = find(chapters, book)
     seeds = [(seed or 0) + STRIDE * k for k in range(REPETITIONS if update else 1)]
     runs = [
-        Run(source, _folder(out / f"seed-{each}" if update else out), preset, each, store)
+        ChapterRun(source, _folder(out / f"seed-{each}" if update else out), preset, each, store)
         for each in seeds
         for source in sources
     ]
@@ -255,7 +255,7 @@ def _reason(problem: Exception) -> str:
 
 def published(notebook: "NotebookNode") -> dict[str, Number]:
     """The numbers that an executed notebook published. Raises ValueError if two cells publish one name."""
-    from mialab.notebook import PUBLISHED
+    from mialab.chapters.notebook import PUBLISHED
 
     numbers: dict[str, Number] = {}
     for cell in notebook.cells:
@@ -267,7 +267,7 @@ def published(notebook: "NotebookNode") -> dict[str, Number]:
     return numbers
 
 
-def _execute_all(runs: Sequence[Run], jobs: int) -> list[Executed]:
+def _execute_all(runs: Sequence[ChapterRun], jobs: int) -> list[Executed]:
     """Execute in processes of their own (papermill changes the working folder); in the order of `runs`."""
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
@@ -292,14 +292,14 @@ def _execute_all(runs: Sequence[Run], jobs: int) -> list[Executed]:
     return [done[run] for run in runs]
 
 
-def _result(future: Future, run: Run) -> Executed:
+def _result(future: Future, run: ChapterRun) -> Executed:
     try:
         return future.result()
     except BrokenProcessPool:
         return Executed(run, {}, "its process was killed, or one beside it; try again with --jobs 1", 0.0)
 
 
-def _attempt(run: Run) -> Executed:
+def _attempt(run: ChapterRun) -> Executed:
     start = time.perf_counter()
     numbers, failure = {}, None
     try:
@@ -313,7 +313,7 @@ def _attempt(run: Run) -> Executed:
     return Executed(run, numbers, failure, time.perf_counter() - start)
 
 
-def _numbers(run: Run) -> dict[str, Number]:
+def _numbers(run: ChapterRun) -> dict[str, Number]:
     """What the kept notebook published, also one that stopped half-way."""
     import nbformat
 

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from mialab import attacks, audit, splits
-from mialab.experiments.cost import Audits, attack_steps
-from mialab.experiments.models import Models, evaluated
-from mialab.experiments.rows import devices, rows, setting
-from mialab.experiments.shadows import Shadows, references
+from mialab.cells.cost import Audits, attack_steps
+from mialab.cells.models import Models, evaluated
+from mialab.cells.rows import devices, rows, setting
+from mialab.cells.shadows import Shadows, references
+from mialab.engine.store import Cell
 from mialab.seeds import derive
-from mialab.store import Cell
 
 ATTACKS = ("gap", "confidence", "neural-published")
 SAME_SAMPLES = ("data", "samples", "arrangement", "seed")  # fields of Models that decide which samples are attacked
@@ -35,7 +35,7 @@ class Attacked:
     not know the defense has others. shadows: how many in all, an even number, so that each sample is in half of them.
     scores: keep the attacks' scores too.
 
-    The cell's info: rows, one per attack, as `mialab.experiments.rows` describes them, with a column `shadows` where
+    The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where
     there are any; skipped (reasons by attack); subsets; trained_on (the devices). Its arrays, with `scores`:
     scores_{attack} float64 [subsets, samples]; labels, member, known [samples].
     """

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mialab import audit, models, training
 from mialab.attacks import neural
+from mialab.engine.store import Store
 from mialab.seeds import derive
-from mialab.store import Store
 
 BACKWARD = 2  # a backward pass does the forward pass's work twice: for the inputs and for the weights
 OPTIMIZER = 4  # numbers that a step reads or writes per weight: gradient, momentum, weight, and clearing

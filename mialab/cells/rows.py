@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mialab import audit, metrics
-from mialab.experiments.models import Models
-from mialab.store import Cell
+from mialab.cells.models import Models
+from mialab.engine.store import Cell
 
 
 def rows(setting: dict, seed: int, reports: Sequence[audit.Report]) -> list[dict]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mialab.experiments.grid import Experiment
+from mialab.engine.grid import Experiment
+from mialab.engine.store import Cell, Store
 from mialab.metrics import Estimate, mean_interval
-from mialab.store import Cell, Store
 
 ACCURACIES = ("train_accuracy", "test_accuracy", "balanced_accuracy", "attack_accuracy")
 SHARES = (*ACCURACIES, "auc", "tpr_0.1", "tpr_0.01", "tpr_0.001")  # columns that cannot leave 0 to 1

@@ -1,10 +1,11 @@
 """Every experiment that exists: what it runs on, what it would cost here, and what is recorded of it."""
 
 from mialab import experiments
-from mialab.experiments import cost, records
-from mialab.experiments.grid import PRESETS, Experiment
-from mialab.experiments.tables import table
-from mialab.store import Store, surroundings
+from mialab.cells import cost
+from mialab.engine.grid import PRESETS, Experiment
+from mialab.engine.store import Store, surroundings
+from mialab.results import records
+from mialab.results.tables import table
 
 
 def text() -> str:

@@ -10,10 +10,10 @@ import torch
 
 from mialab import splits
 from mialab.attacks import References
-from mialab.experiments.cost import Work
-from mialab.experiments.models import Evaluated, Models, Recorder, evaluated, train
+from mialab.cells.cost import Work
+from mialab.cells.models import Evaluated, Models, Recorder, evaluated, train
+from mialab.engine.store import Cell
 from mialab.seeds import derive
-from mialab.store import Cell
 
 TOLERANCE = 0.05  # by how much a shadow's training set may differ in size from the target's
 

@@ -133,7 +133,7 @@ def _title(name: str) -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("mialab").joinpath("static", name).read_text(encoding="utf-8")
+    return resources.files("mialab.chapters").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def _live(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mialab import data, models, splits, training
+from mialab.cells.cost import Work
 from mialab.data.known import known as size_of
-from mialab.experiments.cost import Work
+from mialab.engine.store import Cell
 from mialab.seeds import derive, forked
-from mialab.store import Cell
 from mialab.training.loop import convolves
 
 
@@ -212,7 +212,7 @@ class Recorder:
         self.logits: dict[int, Tensor] = {}
         self.history: list[dict] = []
 
-    def after_epoch(self, run: training.Run) -> None:
+    def after_epoch(self, run: training.TrainingRun) -> None:
         if run.epoch not in self.epochs:
             return
         logits = training.logits(run.model, self.x)

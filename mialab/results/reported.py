@@ -9,6 +9,7 @@ from mialab.names import unknown
 
 METHODS = {"baseline": "none", "mia_pruning": "pruning", "mia_pruning+min_max": "pruning+min_max"}  # as our rows say
 METRICS = {"attack_accuracy": "balanced_accuracy"}  # the pruning paper's attack is taken to be measured on equal sides
+FILE = "mialab/results/reported.csv"
 TEXT = ("paper", "source", "dataset", "model", "method", "metric")
 
 
@@ -36,15 +37,15 @@ def _matching(found: list[dict], column: str, name: str) -> list[dict]:
 
 @cache
 def _table() -> list[dict]:
-    text = resources.files("mialab").joinpath("reported.csv").read_text("utf-8")
+    text = resources.files("mialab.results").joinpath("reported.csv").read_text("utf-8")
     return [_typed(number, row) for number, row in enumerate(csv.DictReader(text.splitlines()), 2)]
 
 
 def _typed(number: int, row: dict) -> dict:
     """Raises ValueError naming the line where a field is missing, empty or no number."""
     if None in row or not all(row.get(name) for name in (*TEXT, "value")):
-        raise ValueError(f"mialab/reported.csv, line {number}: expected {', '.join(TEXT)} and value; mend the line")
+        raise ValueError(f"{FILE}, line {number}: expected {', '.join(TEXT)} and value; mend the line")
     try:
         return {**row, "value": float(row["value"])}
     except ValueError:
-        raise ValueError(f"mialab/reported.csv, line {number}: {row['value']!r} is no number; mend the line") from None
+        raise ValueError(f"{FILE}, line {number}: {row['value']!r} is no number; mend the line") from None

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mialab.engine.store import Config
 from mialab.names import unknown
-from mialab.store import Config
 
 PRESETS = ("smoke", "course", "paper")
 SEEDS = {"smoke": 3, "course": 3, "paper": 5}  # repetitions; a configuration's seed is the repetition's number, from 0
@@ -17,7 +17,7 @@ class Experiment:
     title: in a few words; source: what it reproduces. cells: (preset, seed) -> the cells whose rows are the result of
     one repetition; each kind of cell has the attribute `data`. by: columns that tell one line from another; values:
     measured columns, each of which gets an interval over seeds. reported: the paper and the source under which
-    `mialab.reported` has its printed numbers, if they are known.
+    `mialab.results.reported` has its printed numbers, if they are known.
     """
 
     name: str

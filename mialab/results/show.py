@@ -6,14 +6,13 @@ What is shown depends on results only: no seconds, dates or paths.
 from collections import Counter
 from collections.abc import Sequence
 
-from mialab import reported
-from mialab.experiments import records
-from mialab.experiments.grid import PRESETS, Experiment
-from mialab.experiments.results import Result, local, summary
-from mialab.experiments.tables import table
+from mialab.engine.grid import PRESETS, Experiment
+from mialab.engine.store import Store
 from mialab.metrics import Estimate
 from mialab.names import unknown
-from mialab.store import Store
+from mialab.results import records, reported
+from mialab.results.lines import Result, local, summary
+from mialab.results.tables import table
 
 HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simplest score, the ensemble paper's own
 EVERY = "all"
@@ -62,7 +61,7 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
     """The results as JSON types: shares, not per cent, except for the printed numbers; every attack unless told.
 
     {"version": 1, "experiment", "title", "source", "by": [column], "values": [column], "printed": [a row of
-    `mialab.reported`], "results": [{"origin", "preset", "device" (None for this one), "missing" (cells), "lines":
+    `results.reported`], "results": [{"origin", "preset", "device" (None for this one), "missing" (cells), "lines":
     [{column: value, "seeds": n, value: {"value", "low", "high"}}]}]}. Raises ValueError as `text` does.
     """
     chosen, _ = _attacks(results, attacks or [EVERY])

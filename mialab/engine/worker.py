@@ -14,7 +14,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from mialab.store import Busy, Config, Store, StoreError
+from mialab.engine.store import Busy, Config, Store, StoreError
 
 # A process has one global random state, and one GPU: a worker with several threads computes one cell at a time, too.
 _ONE_AT_A_TIME = threading.RLock()

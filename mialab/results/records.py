@@ -22,10 +22,10 @@ from typing import Any
 
 import mialab
 from mialab import experiments
-from mialab.experiments.cost import closure
-from mialab.experiments.grid import PRESETS, Experiment
-from mialab.experiments.results import Result, local
-from mialab.store import Config, Store, open_store, settings
+from mialab.cells.cost import closure
+from mialab.engine.grid import PRESETS, Experiment
+from mialab.engine.store import Config, Store, open_store, settings
+from mialab.results.lines import Result, local
 
 FORMAT = 1
 DIGITS = 6  # significant ones that a record keeps: finer than any interval, and half as long

@@ -1,0 +1,1 @@
+"""The kinds of cells: frozen configuration in, numbers and arrays out."""

@@ -1,0 +1,1 @@
+"""What notebooks use: set-up, figures, sliders, trained targets, and the regression of chapters."""

@@ -1,0 +1,1 @@
+"""Cells on disk by the hash of their configuration, and what computes those that are missing."""

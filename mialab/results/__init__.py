@@ -1,0 +1,29 @@
+"""What came of experiments: rows and their means, records on disk, tables, and the papers' printed numbers."""
+
+from collections.abc import Sequence
+
+from mialab import experiments
+from mialab.engine.executors import open_executor
+from mialab.engine.run import run
+from mialab.engine.store import Store, open_store
+from mialab.results.lines import Result, local, series, summary
+
+__all__ = ["Result", "local", "result", "series", "summary"]
+
+
+def result(
+    name: str,
+    *,
+    preset: str = "smoke",
+    seeds: Sequence[int] | None = None,
+    store: Store | None = None,
+    jobs: int | None = None,
+) -> Result:
+    """An experiment's rows, computed here and now as far as the store lacks them; by default of its usual seeds.
+
+    jobs: processes to compute in, which start only if something is missing; None: one per GPU, else this very one.
+    """
+    experiment, store = experiments.get(name), store or open_store()
+    with open_executor(jobs=jobs) as executor:
+        run(experiment.grid(preset, seeds=seeds), store, executor=executor)
+    return local(experiment, preset, store, seeds=seeds)
