@@ -1,7 +1,5 @@
 """The ensemble paper's experiments."""
 
-from dataclasses import replace
-
 from mialab.cells.attacked import Attacked
 from mialab.engine.grid import Experiment
 from mialab.experiments.basics import CIFAR10, TEXTURES
@@ -17,7 +15,7 @@ FIGURE1_TARGET = {"smoke": TEXTURES, "course": CIFAR10, "paper": CIFAR10}
 
 
 def _figure1(preset: str, seed: int) -> tuple[Attacked, ...]:
-    target = replace(FIGURE1_TARGET[preset], seed=seed)
+    target = FIGURE1_TARGET[preset].seeded(seed)
     return tuple(
         Attacked(target, epoch, models=MODELS, size=size, subsets=MODELS // size)
         for epoch in FIGURE1_EPOCHS[preset]
