@@ -23,7 +23,7 @@ class Models:
     """`count` models of one kind, trained on the same members, and what they answer after the named epochs.
 
     samples: rows of the official training and test sets of a data set that is drawn afresh; None for its usual size.
-    arrangement: who is a member, by a name of `splits.ARRANGEMENTS`. known: the attacker's share of either side; it
+    arrangement: who is a member, by a kind of `splits.Arrangement`. known: the attacker's share of either side; it
     does not touch the training. defenses: frozen dataclasses with a `name` and `hooks(dataset, roles)`, which makes the
     object with the loop's hooks, afresh for each model. first: number of the first model; model k has the seed
     `derive(seed, "target", k)` however it is trained. The seed decides draw, split and training. More than one model
@@ -129,8 +129,14 @@ class Evaluated(NamedTuple):
 def evaluated(target: Models) -> Evaluated:
     """The data of a target and its roles, from its seed alone."""
     dataset = _load(target.data, target.samples, derive(target.seed, "data"))
-    roles = splits.arrange(target.arrangement, dataset, known=target.known, seed=derive(target.seed, "split"))
-    return Evaluated(dataset, roles, *roles.evaluation())
+    roles = splits.arrange(_arrangement(target.arrangement), dataset, seed=derive(target.seed, "split"))
+    rows, member = roles.evaluation()
+    mask = splits.known(dataset.y[rows].numpy(), member.numpy(), share=target.known, seed=derive(target.seed, "known"))
+    return Evaluated(dataset, roles, rows, member, torch.from_numpy(mask))
+
+
+def _arrangement(kind: str) -> splits.Arrangement:
+    return splits.NASR if kind == "nasr" else splits.Arrangement(kind)
 
 
 def train(
@@ -198,7 +204,7 @@ def _load(name: str, samples: tuple[int, int] | None, seed: int) -> data.Dataset
 
 @lru_cache
 def _rows(arrangement: str, pool: splits.Pool) -> tuple[int, int, int]:
-    roles = splits.arrange(arrangement, pool, known=0.5, seed=0)  # neither share nor seed changes the numbers
+    roles = splits.arrange(_arrangement(arrangement), pool, seed=0)  # the seed does not change the numbers
     member = roles.evaluation()[1]
     return len(roles.target_train), int(member.sum()), int((~member).sum())
 

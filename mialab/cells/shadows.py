@@ -115,9 +115,7 @@ class Shadows:
 def _roles(seen: Evaluated, inside: torch.Tensor) -> splits.Roles:
     """The roles as a shadow's pipeline has them: its own members, the target's reference and validation rows."""
     members, others = (seen.rows[side].sort().values for side in (inside, ~inside))
-    nobody = seen.rows[:0]
-    own = {"target_train": members, "audit_in": members, "audit_out": others}
-    return replace(seen.roles, **own, known_in=nobody, known_out=nobody)
+    return replace(seen.roles, target_train=members, audit_in=members, audit_out=others)
 
 
 def references(cells: Sequence[Cell], *, size: int = 1, fusion: str = "confidence") -> References:
