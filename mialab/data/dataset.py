@@ -1,6 +1,7 @@
 """What `load` returns: the samples of one data set as tensors in memory."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -34,7 +35,35 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.y)
 
+    def rows(self, row_ids: Tensor, *, batch: int = 64, shuffle: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Samples x [k, ...] and labels int64 [k] of these rows: int64 [k] in any order, repeats allowed.
+
+        batch, shuffle and seed matter to an image folder's stream alone.
+        """
+        row_ids = checked_rows(self, row_ids)
+        return self.x[row_ids], self.y[row_ids]
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(self.x.shape[1:])
+
+
+class Labelled(Protocol):
+    """What has a name and labels."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def y(self) -> Tensor: ...
+
+
+def checked_rows(source: Labelled, row_ids: Tensor) -> Tensor:
+    """Return the row ids; ValueError unless they are int64 [k] and all of them rows of the source."""
+    if row_ids.dtype != torch.int64 or row_ids.ndim != 1:
+        raise ValueError(f"{source.name}: row_ids must be int64 [k], not {row_ids.dtype} {list(row_ids.shape)}")
+    if len(row_ids) and not 0 <= row_ids.min() <= row_ids.max() < len(source.y):
+        found = f"{row_ids.min()} to {row_ids.max()}"
+        raise ValueError(f"{source.name}: row_ids run from {found}, expected 0 to {len(source.y) - 1}")
+    return row_ids
