@@ -338,6 +338,25 @@ def test_tiny_imagenet_is_a_data_set_whose_rows_can_be_dealt_to_roles():
     assert file.parent.name == images.class_names[y[0]] and file.is_file()
 
 
+def test_a_net_learns_its_members_from_a_stream_by_heart_and_no_others():
+    images = real("tiny-imagenet-10")
+    roles = splits.arrange(splits.PRUNING, images, seed=0)
+    members, others = roles.audit_in[::25], roles.audit_out[::25]
+    train = images.rows(members, batch=20, shuffle=True)
+    fitted = training.fit(
+        lambda: models.build("small_cnn", images.shape, images.classes, scale=(images.mean, images.std)),
+        train,
+        training.Recipe(epochs=30, batch=20, lr=2e-3, optimizer="adam"),
+        progress=False,
+    )
+    right = []
+    for rows in (members, others):
+        logits, labels = training.logits(fitted.model, images.rows(rows))
+        assert torch.equal(labels, images.y[rows])
+        right.append((logits.argmax(1) == labels).float().mean().item())
+    assert right[0] > right[1] + 0.3, right
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "n", "train", "classes"),
     [

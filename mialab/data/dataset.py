@@ -1,7 +1,6 @@
 """What `load` returns: the samples of one data set as tensors in memory."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -40,7 +39,7 @@ class Dataset:
 
         batch, shuffle and seed matter to an image folder's stream alone.
         """
-        row_ids = checked_rows(self, row_ids)
+        row_ids = checked_rows(self.name, len(self), row_ids)
         return self.x[row_ids], self.y[row_ids]
 
     @property
@@ -49,21 +48,10 @@ class Dataset:
         return tuple(self.x.shape[1:])
 
 
-class Labelled(Protocol):
-    """What has a name and labels."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def y(self) -> Tensor: ...
-
-
-def checked_rows(source: Labelled, row_ids: Tensor) -> Tensor:
-    """Return the row ids; ValueError unless they are int64 [k] and all of them rows of the source."""
+def checked_rows(name: str, n_rows: int, row_ids: Tensor) -> Tensor:
+    """Return the row ids; ValueError unless they are int64 [k] and rows of the data set of that name and size."""
     if row_ids.dtype != torch.int64 or row_ids.ndim != 1:
-        raise ValueError(f"{source.name}: row_ids must be int64 [k], not {row_ids.dtype} {list(row_ids.shape)}")
-    if len(row_ids) and not 0 <= row_ids.min() <= row_ids.max() < len(source.y):
-        found = f"{row_ids.min()} to {row_ids.max()}"
-        raise ValueError(f"{source.name}: row_ids run from {found}, expected 0 to {len(source.y) - 1}")
+        raise ValueError(f"{name}: row_ids must be int64 [k], not {row_ids.dtype} {list(row_ids.shape)}")
+    if len(row_ids) and not 0 <= row_ids.min() <= row_ids.max() < n_rows:
+        raise ValueError(f"{name}: row_ids run from {row_ids.min()} to {row_ids.max()}, expected 0 to {n_rows - 1}")
     return row_ids

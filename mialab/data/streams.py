@@ -56,7 +56,7 @@ class Folder:
 
     def rows(self, row_ids: Tensor, *, batch: int = 64, shuffle: bool = False, seed: int = 0) -> "Stream":
         """A stream over these rows alone: int64 [n] in any order, repeats allowed."""
-        return Stream(self, checked_rows(self, row_ids), batch=batch, shuffle=shuffle, seed=seed)
+        return Stream(self, checked_rows(self.name, len(self), row_ids), batch=batch, shuffle=shuffle, seed=seed)
 
     @cached_property
     def fingerprint(self) -> str:
