@@ -2,7 +2,7 @@
 
 Evaluation rows are those that an attack is audited on; how many of them the attacker knows is the attack's own affair
 (`known`) and changes no training. They are never trained on by a defense's reference set (the released code of Nasr et
-al. reuses its test set there) or looked at for model selection.
+al. reuses its test set there) or looked at for model selection. Chapter 01 explains members, chapter 03 shadows.
 """
 
 from collections.abc import Callable
@@ -133,27 +133,47 @@ def assign(
 
 
 def _ensemble_paper(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
-    official = dataset.train is not None
-    members = dataset.train if official else min(_OUR_MEMBERS, len(dataset.y) // 2)
+    members = min(_OUR_MEMBERS, len(dataset.y) // 2) if dataset.train is None else dataset.train
     rest = len(dataset.y) - members
-    apart = {"reference": round(reference * rest), "validation": round(validation * rest)}
+    apart, looked_at = round(reference * rest), round(validation * rest)
     return assign(
-        dataset, members=members, nonmembers=rest - sum(apart.values()), **apart, official=official, seed=seed
+        dataset,
+        members=members,
+        nonmembers=rest - apart - looked_at,
+        reference=apart,
+        validation=looked_at,
+        official=dataset.train is not None,
+        seed=seed,
     )
 
 
 def _nasr(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
     members = len(dataset.y) // 2
-    apart = {"reference": round(reference * members), "validation": round(validation * members)}
-    rest = members - sum(apart.values())
-    return assign(dataset, members=members, nonmembers=rest, **apart, evaluated=rest, seed=seed)
+    apart, looked_at = round(reference * members), round(validation * members)
+    rest = members - apart - looked_at
+    return assign(
+        dataset,
+        members=members,
+        nonmembers=rest,
+        reference=apart,
+        validation=looked_at,
+        evaluated=rest,
+        seed=seed,
+    )
 
 
 def _pooled(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
-    rows = len(dataset.y)
-    apart = {"reference": round(reference * rows), "validation": round(validation * rows)}
-    rest = rows - sum(apart.values())
-    return assign(dataset, members=rest // 2, nonmembers=rest - rest // 2, **apart, seed=seed)
+    n_rows = len(dataset.y)
+    apart, looked_at = round(reference * n_rows), round(validation * n_rows)
+    rest = n_rows - apart - looked_at
+    return assign(
+        dataset,
+        members=rest // 2,
+        nonmembers=rest - rest // 2,
+        reference=apart,
+        validation=looked_at,
+        seed=seed,
+    )
 
 
 def _carlini(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
@@ -231,8 +251,8 @@ def _sides(dataset: Pool, members: int, official: bool, g: np.random.Generator) 
         return order[:members], order[members:]
     if dataset.train is None:
         raise ValueError(f"{dataset.name} has no official test set; use official=False")
-    rows = np.split(np.arange(len(dataset.y)), [dataset.train])
-    return tuple(_stratified(dataset.y.numpy(), side, g) for side in rows)
+    inside, outside = np.split(np.arange(len(dataset.y)), [dataset.train])
+    return _stratified(dataset.y.numpy(), inside, g), _stratified(dataset.y.numpy(), outside, g)
 
 
 def _stratified(y: np.ndarray, rows: np.ndarray, g: np.random.Generator) -> np.ndarray:

@@ -271,7 +271,7 @@ def test_rows_that_are_no_rows_of_the_data_set_are_refused(tiny_folder, rows, ma
 
 def test_a_named_folder_that_is_not_all_there_is_refused(tiny_folder, monkeypatch):
     (tiny_folder.parent / "imagenet").symlink_to(tiny_folder)
-    with pytest.raises(data.DataError, match=r"10 \+ 4 images of 2 classes, not 1,281,167 \+ 50,000 of 1000"):
+    with pytest.raises(data.DataError, match=r"10 \+ 4 images of 2 classes, not 1,281,167 \+ 50,000 images of 1000"):
         data.load("imagenet", root=tiny_folder.parent)
     planted = known.Known("imagenet", (3, 24, 24), 2, 14, 10)
     monkeypatch.setitem(known._BY_NAME, "imagenet", planted)

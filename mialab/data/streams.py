@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from mialab.data.dataset import checked_rows
 from mialab.data.download import DataError
@@ -108,12 +109,10 @@ class Stream:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        from torch.utils.data import DataLoader
-
         row_ids = self.row_ids
         if self.shuffle:
             row_ids = row_ids[np.random.default_rng([self.seed, self.epoch]).permutation(len(row_ids))]
-        images = DataLoader(
+        images: DataLoader = DataLoader(
             _Images(self.folder),
             batch_size=self.batch,
             sampler=row_ids.tolist(),
@@ -125,8 +124,8 @@ class Stream:
             yield x, self.folder.y[part]
 
 
-class _Images:
-    """Images by row, uint8 [3, size, size]; a `torch.utils.data.Dataset` in all but the name."""
+class _Images(Dataset):
+    """Images by row, uint8 [3, size, size]."""
 
     def __init__(self, folder: Folder):
         from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
@@ -173,12 +172,14 @@ def named(name: str, root: Path, workers: int) -> Folder:
                 f"{_PUBLISHED[name]}), or set MIALAB_DATA to the folder that holds {name}"
             )
     found = folder(path, name=name, size=size.shape[-1], workers=workers)
-    if (found.train, len(found), found.classes) != (size.train, size.rows, size.classes):
-        raise DataError(
-            f"{path}: holds {found.train:,} + {len(found) - found.train:,} images of {found.classes} classes, not "
-            f"{size.train:,} + {size.rows - size.train:,} of {size.classes}; put an intact copy there"
-        )
+    there, expected = (_size_in_words(each.train or 0, len(each.y), each.classes) for each in (found, size))
+    if there != expected:
+        raise DataError(f"{path}: holds {there}, not {expected}; put an intact copy there")
     return found
+
+
+def _size_in_words(train: int, n_rows: int, classes: int) -> str:
+    return f"{train:,} + {n_rows - train:,} images of {classes} classes"
 
 
 def _digest(content: bytes) -> str:

@@ -5,7 +5,6 @@ so that its rows are the members, whatever is trained afterwards.
 """
 
 import hashlib
-import re
 from pathlib import Path
 
 import torch
@@ -55,7 +54,7 @@ def checksum(name: str, start: str) -> str:
 
     Raises ValueError, listing what there is, for an architecture or weights that torchvision does not publish.
     """
-    return re.search(r"-([0-9a-f]{8,})\.", _address(name, start))[1]
+    return _address(name, start).rpartition("-")[2].partition(".")[0]
 
 
 def state_dict(name: str, start: str) -> dict[str, Tensor]:
