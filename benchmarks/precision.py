@@ -26,11 +26,15 @@ class FullPrecision(training.Hooks):
     autocast = False
 
 
-def measured(build: Callable[[], nn.Module], pool: data.Dataset, recipe: training.Recipe, seed: int, hooks: list) -> tuple:
+def measured(
+    build: Callable[[], nn.Module], pool: data.Dataset, recipe: training.Recipe, seed: int, hooks: list
+) -> tuple:
     """Accuracy on members and on others, AUC of the confidence, seconds."""
     members = torch.arange(len(pool)) < pool.train
     start = time.perf_counter()
-    model = training.fit(build, (pool.x[members], pool.y[members]), recipe, seed=seed, hooks=hooks, progress=False).model
+    model = training.fit(
+        build, (pool.x[members], pool.y[members]), recipe, seed=seed, hooks=hooks, progress=False
+    ).model
     seconds = time.perf_counter() - start
     logits = training.logits(model, pool.x).numpy()
     right = torch.from_numpy(logits.argmax(1)) == pool.y

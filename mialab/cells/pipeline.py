@@ -67,10 +67,15 @@ class Pipeline:
     def __post_init__(self) -> None:
         if not self.phases:
             raise ValueError("Pipeline: give at least one phase")
-        if self.start is not None:
-            if reason := pretrained.refusal(self.data, self.start):
-                raise ValueError(f"Pipeline: {reason}")
-            object.__setattr__(self, "start", pretrained.with_checksum(self.model, self.start))
+        if reason := self.refusal():
+            raise ValueError(f"Pipeline: {reason}")
+        if self.start is not None and "@" not in self.start:
+            object.__setattr__(self, "start", f"{self.start}@{pretrained.checksum(self.model, self.start)}")
+
+    def refusal(self, *, shadows: bool = False) -> str | None:
+        """Why training, or shadow models, cannot start from these pretrained weights; None where they can."""
+        start = None if self.start is None else _weights_name(self.start)
+        return pretrained.refusal(self.data, start, arrangement=self.arrangement, norm=self.norm, shadows=shadows)
 
     @property
     def last(self) -> Phase:
@@ -226,7 +231,12 @@ def _part(dataset: Any, row_ids: Tensor) -> Any:
 def _start(pipeline: Pipeline) -> Mapping[str, Tensor] | None:
     if pipeline.start is None:
         return None
-    return pretrained.state(pipeline.model, pipeline.start)
+    return pretrained.state_dict(pipeline.model, _weights_name(pipeline.start))
+
+
+def _weights_name(start: str) -> str:
+    """The name of pretrained weights, without the checksum that a pipeline adds to it."""
+    return start.partition("@")[0]
 
 
 # The ten members of an ensemble are ten cells on the same draw.

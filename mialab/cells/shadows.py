@@ -17,7 +17,6 @@ from mialab.cells.models import OBSERVED, check_epochs, histories, parts_of
 from mialab.cells.pipeline import Evaluated, Member, Pipeline, evaluated, train
 from mialab.cells.recorder import Recorder
 from mialab.engine.store import Cell, Config
-from mialab.models import pretrained
 from mialab.seeds import derive
 
 TOLERANCE = 0.05  # by how much a shadow's training set may differ in size from the target's
@@ -56,15 +55,13 @@ class Shadows(Config):
         if self.count < 1 or self.first < 0 or self.models < 1:
             counts = f"{self.count}, {self.models}, {self.first}"
             raise ValueError(f"Shadows: count and models must be at least 1 and first at least 0, not {counts}")
-        if self.pipeline.start and (
-            reason := pretrained.refusal(self.pipeline.data, self.pipeline.start, shadows=True)
-        ):
+        if reason := self.pipeline.refusal(shadows=True):
             raise ValueError(f"Shadows: {reason}")
         trained, members, nonmembers = self.pipeline.row_counts
         if abs(trained - (members + nonmembers) // 2) > TOLERANCE * trained:
             raise ValueError(
                 f"Shadows: the target is trained on {trained} samples, a shadow on half of {members} members and "
-                f"{nonmembers} non-members: choose equally many of both, as the arrangements 'carlini' and 'halves' do"
+                f"{nonmembers} non-members: choose equally many of both, as the arrangements 'carlini' and 'pooled' do"
             )
 
     @property
