@@ -1,15 +1,21 @@
-"""Sliders moved in a real browser with the network off: in the built book, and where scripts are caged or forbidden."""
+"""Sliders moved and the game played in a real browser with the network off.
+
+In the built book, in pages of their own, and where scripts are caged or forbidden.
+"""
 
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
+from play_cases import ANSWERS, ATTACK, HEAD, MEMBERS, QUESTION, SAYS_MEMBER, ten_cards
+from scipy.stats import binom
 
-from mialab.chapters import widgets
+from mialab.chapters import play, widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = Path(os.environ.get("MIALAB_HTML", ROOT / "_build" / "html"))
@@ -185,3 +191,199 @@ def test_the_focused_slider_is_outlined_and_keys_stay_inside(browser, explorer):
         heard = visit.page.evaluate("window.heard")
         slider.press("ArrowRight")
         assert visit.page.evaluate("window.heard") == heard
+
+
+# The game of cards
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory):
+    """A folder with a page that holds one game of ten cards, and another that cages it as Colab does."""
+    folder = tmp_path_factory.mktemp("play")
+    content = play.page(ten_cards(), question=QUESTION, answers=ANSWERS, attack=ATTACK)
+    (folder / "play.html").write_text(f"{HEAD}<main>{content}</main>")
+    caged = '<iframe sandbox="allow-scripts" src="play.html" width="700" height="900" title="output"></iframe>'
+    (folder / "caged.html").write_text(HEAD + caged)
+    return folder
+
+
+def record(scope):
+    """The number of the one record that is on the table."""
+    [heading] = scope.locator(".cards > li:visible .heading").all_inner_texts()
+    return int(heading.removeprefix("Record "))
+
+
+def play_through(scope, answer, says):
+    """Answer all ten cards: `says(record)` is whether to call it a member, `answer(first)` does it; returns records."""
+    played = []
+    for turn in range(1, 11):
+        assert scope.locator(".turn").inner_text() == f"Card {turn} of 10"
+        played.append(record(scope))
+        answer(says(played[-1]))
+    assert sorted(played) == list(range(10))
+    return played
+
+
+def assert_scored(scope, said):
+    """The table, the sentence, what is read aloud and each card's verdict are those of the records `said` members."""
+    right = sum((k in said) == (k in MEMBERS) for k in range(10))
+    rows = scope.locator("tbody tr").all()
+    texts = [[cell.inner_text() for cell in row.locator("th, td").all()] for row in rows]
+    assert texts == [
+        ["You", f"{right} of 10", f"{len(said - MEMBERS)} of 5"],
+        ["A coin, on average", "5 of 10", "2.5 of 5"],
+        ["The threshold attack", "8 of 10", "1 of 5"],
+    ]
+    sentence = scope.locator(".score").inner_text()
+    shares = re.search(rf"You got {right} of 10 right. A coin gets {right} or more in ([\d.]+)\s% of games.", sentence)
+    assert float(shares[1]) == pytest.approx(100 * binom.sf(right - 1, 10, 0.5), abs=0.51)
+    heard = scope.locator("[aria-live]").text_content()
+    assert f"You: {right} of 10 right, {len(said - MEMBERS)} of 5 falsely accused" in heard
+    for card in scope.locator(".cards > li").all():
+        k = int(card.locator(".heading").text_content().removeprefix("Record "))
+        truth, mine, attacks = card.locator(".verdict span").all_inner_texts()
+        assert truth == ANSWERS[k not in MEMBERS]
+        assert mine == f"you: {'right' if (k in said) == (k in MEMBERS) else 'wrong'}"
+        assert attacks == f"attack: {'right' if (k in SAYS_MEMBER) == (k in MEMBERS) else 'wrong'}"
+
+
+KEYS = {"letters": ("m", "n"), "capitals": ("M", "N"), "arrows": ("ArrowLeft", "ArrowRight")}
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
+def test_play_by_the_keyboard_alone_gives_the_score_and_another_game(browser, game, keys):
+    said = {0, 1, 3, 5, 9}
+    with Visit(browser, game, "play.html") as visit:
+        keyboard = visit.page.keyboard
+        keyboard.press("Tab")
+        order = play_through(visit.page, lambda first: keyboard.press(keys[not first]), lambda k: k in said)
+        assert_scored(visit.page, said)
+        keyboard.press("Tab")
+        assert visit.page.locator(".again").evaluate("e => e === document.activeElement")
+        keyboard.press("Enter")
+        assert not visit.page.locator(".result").is_visible() and not visit.page.locator(".verdict:visible").count()
+        again = play_through(visit.page, lambda first: keyboard.press(keys[not first]), lambda k: k in MEMBERS)
+        assert again != order
+        assert_scored(visit.page, MEMBERS)
+        assert visit.errors == [] and visit.outside == []
+
+
+def test_play_again_is_never_in_the_same_order(browser, tmp_path):
+    two = play.page(ten_cards()[:2], question=QUESTION, answers=ANSWERS, attack=ATTACK)
+    (tmp_path / "two.html").write_text(HEAD + two)
+    with Visit(browser, tmp_path, "two.html") as visit:
+        firsts = []
+        for _ in range(6):
+            firsts.append(record(visit.page))
+            visit.page.locator(".answers button").first.press("ArrowLeft")
+            visit.page.keyboard.press("ArrowLeft")
+            visit.page.locator(".again").click()
+        assert all(now != then for now, then in zip(firsts[1:], firsts, strict=False))
+
+
+def test_play_by_tab_and_space_reaches_both_buttons(browser, game):
+    with Visit(browser, game, "play.html") as visit:
+        page = visit.page
+        page.keyboard.press("Tab")
+        names = []
+        for _ in range(2):
+            focused = page.locator(":focus")
+            names.append(focused.locator("span").inner_text())
+            assert focused.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+            page.keyboard.press("Tab")
+        assert names == list(ANSWERS)
+        page.keyboard.press("Shift+Tab")
+        play_through(page, lambda _: page.keyboard.press("Space"), lambda _: False)
+        assert_scored(page, set())
+
+
+def test_play_by_mouse_gives_the_score(browser, game):
+    said = set(range(0, 10, 2))
+    with Visit(browser, game, "play.html") as visit:
+        yes, no = visit.page.locator(".answers button").all()
+        play_through(visit.page, lambda first: (yes if first else no).click(), lambda k: k in said)
+        assert_scored(visit.page, said)
+        visit.page.locator(".again").click()
+        assert visit.page.locator(".turn").inner_text() == "Card 1 of 10"
+
+
+def test_play_from_a_file_with_the_network_off(browser, game):
+    context = browser.new_context(offline=True)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((game / "play.html").as_uri())
+    page.keyboard.press("Tab")
+    play_through(page, lambda first: page.keyboard.press("m" if first else "n"), lambda k: k in SAYS_MEMBER)
+    assert_scored(page, SAYS_MEMBER)
+    assert errors == []
+    context.close()
+
+
+def test_play_in_a_sandboxed_frame(browser, game):
+    with Visit(browser, game, "caged.html") as visit:
+        scope = visit.page.frame_locator("iframe")
+        yes, no = scope.locator(".answers button").all()
+        play_through(scope, lambda first: (yes if first else no).click(), lambda k: k in MEMBERS)
+        assert_scored(scope, MEMBERS)
+        assert visit.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_play_fits_a_phone_and_is_legible(browser, game, scheme):
+    with Visit(browser, game, "play.html", viewport={"width": 390, "height": 844}, color_scheme=scheme) as visit:
+        page = visit.page
+        for state in ("playing", "over"):
+            assert page.locator(".mialab-play").get_attribute("data-state") == state
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            cut = "e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline'"
+            assert [
+                e for e in page.locator("button:visible, .bars:visible li, td, .heading").all() if e.evaluate(cut)
+            ] == []
+            ink = page.locator(".question").evaluate("e => getComputedStyle(e).color")
+            assert (luminance(ink) > 0.6) == (scheme == "dark")
+            if state == "playing":
+                last = page.locator(".answers button").last.bounding_box()
+                assert last["y"] + last["height"] <= 844 and last["height"] >= 44
+                page.locator(".answers button").first.focus()
+                play_through(page, lambda _: page.keyboard.press("m"), lambda _: True)
+
+
+def test_play_reads_each_card_aloud_and_never_its_answer(browser, game):
+    with Visit(browser, game, "play.html") as visit:
+        page = visit.page
+        assert page.locator("[aria-live]").text_content() == ""  # nothing interrupts who only reads the page
+        page.locator(".answers button").first.focus()
+        page.keyboard.press("m")
+        k = record(page)
+        heard = page.locator("[aria-live]").text_content()
+        assert heard.startswith(f"Card 2 of 10. Record {k}. A white line in row {k}. Sandal 9")
+        assert "member" not in heard and "member" not in page.locator(".cards").inner_text()
+        assert not page.locator("details:visible").count()
+
+
+def test_play_leaves_other_keys_alone_and_keeps_its_own(browser, game):
+    with Visit(browser, game, "play.html") as visit:
+        page = visit.page
+        page.evaluate("window.heard = 0; addEventListener('keydown', () => window.heard++)")
+        page.locator(".answers button").first.focus()
+        for key in ("x", "Control+m", "ArrowDown"):
+            page.keyboard.press(key)
+        assert page.locator(".turn").inner_text() == "Card 1 of 10"
+        page.keyboard.down("m")
+        page.keyboard.down("m")  # a key held down repeats: one answer
+        page.keyboard.up("m")
+        assert page.locator(".turn").inner_text() == "Card 2 of 10"
+        assert page.evaluate("window.heard") == 0
+
+
+def test_play_without_scripts_is_a_list_whose_answers_unfold(browser, game):
+    with Visit(browser, game, "play.html", java_script_enabled=False) as visit:
+        page = visit.page
+        assert page.locator(".cards > li:visible").count() == 10
+        assert not page.locator("button:visible").count() and not page.locator(".result").is_visible()
+        first = page.locator(".cards > li").first
+        assert not first.locator("details p").is_visible()
+        first.locator("summary").click()
+        assert re.fullmatch(
+            r"(non-)?member; the threshold attack says (non-)?member\.", first.locator("details p").inner_text()
+        )

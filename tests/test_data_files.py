@@ -17,6 +17,7 @@ import torch
 
 from mialab import data, progress
 from mialab.data import download, tabular, vision
+from mialab.data.known import known
 
 NOWHERE = "http://127.0.0.1:9/absent"
 
@@ -156,7 +157,7 @@ def test_the_root_is_the_argument_then_the_variable_then_the_cache(tmp_path, mon
     assert data.root_folder() == tmp_path / "home" / ".cache" / "mialab-data"
 
 
-@pytest.mark.parametrize("name", [n for n in data.names() if n not in ("textures", "prototypes", "digits")])
+@pytest.mark.parametrize("name", [n for n in data.names() if known(n).files])
 def test_every_missing_data_set_is_a_clear_error_offline(name, tmp_path):
     with pytest.raises(data.DataError) as error:
         data.load(name, root=tmp_path, download=False)

@@ -59,7 +59,15 @@ def same_size(name, root=None, samples=None):
 
 
 @pytest.mark.parametrize(
-    ("name", "samples"), [("textures", None), ("textures", (30, 50)), ("prototypes", None), ("digits", None)]
+    ("name", "samples"),
+    [
+        ("textures", None),
+        ("textures", (30, 50)),
+        ("prototypes", None),
+        ("digits", None),
+        ("fashion", None),
+        ("fashion", (1000, 2500)),
+    ],
 )
 def test_what_is_known_of_embedded_data_is_what_loads(name, samples):
     assert same_size(name, samples=samples)
@@ -95,7 +103,7 @@ def test_each_data_set_is_embedded_found_or_missing_with_the_way_to_get_it(tmp_p
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
     lines = dict(line.split(maxsplit=1) for line in section(doctor.text(empty), "data ("))
     assert list(lines) == list(data.names())
-    assert lines["textures"] == lines["digits"] == "embedded"
+    assert lines["textures"] == lines["digits"] == lines["fashion"] == "embedded"
     assert lines["cifar10"] == f"found at {tmp_path}/data/cifar-10-batches-py"
     assert lines["svhn"].startswith("missing; the first load downloads it, or by hand: http")
     assert lines["svhn"].endswith("train_32x32.mat")

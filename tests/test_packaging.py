@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_name
 import mialab
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 EXTRAS = PROJECT["optional-dependencies"]
 
@@ -74,3 +75,17 @@ def test_the_workflows_call_the_same_targets_as_everyone():
     commands = [step["run"] for w in workflows for job in w["jobs"].values() for step in job["steps"] if "run" in step]
     assert sorted(commands) == ["bash .ci/run", "make book"]
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_wheel_carries_every_file_of_the_package_and_the_licence_of_its_images():
+    files = [path for path in (ROOT / "mialab").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    carried = SETTINGS["tool"]["setuptools"]["package-data"]
+    matched = {
+        path
+        for package, patterns in carried.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    assert set(files) <= matched
+    assert ROOT / "mialab/data/fashion/images.png" in matched
+    assert "mialab/data/fashion/LICENSE" in PROJECT["license-files"]

@@ -7,13 +7,11 @@ inline script, a picture and a sentence as fallbacks. A wrong guess costs nothin
 """
 
 import base64
-import hashlib
 import html
 import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from importlib import resources
 
 import numpy as np
 from IPython import get_ipython
@@ -21,6 +19,11 @@ from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from mialab.chapters.inline import data_uri, element_id, static
+from mialab.chapters.play import Card, Picture, cards, play
+
+__all__ = ["Card", "Picture", "cards", "explore", "frame", "play"]
 
 MAX_GRIDS, MAX_FRAMES = 2, 60  # a page carries every frame, about 15 kB each
 COLORS = 64  # in the palette of a frame: curves and text stay smooth, and the file a third of its size
@@ -84,10 +87,6 @@ def _front_end_listens() -> bool:
     return bool(getattr(kernel, "_allow_stdin", False))
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
 def _fallbacks(png: bytes, sentence: str) -> dict[str, str]:
     return {"image/png": base64.b64encode(png).decode(), "text/plain": sentence}
 
@@ -99,7 +98,7 @@ def _static(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:
         values = dict(zip(grids, (value for _, value in combination), strict=True))
         png, sentence = frame(draw, **values)
         pictures.append(png)
-        frames.append({"src": _data_uri(png), "text": sentence, "labels": [label for label, _ in combination]})
+        frames.append({"src": data_uri(png), "text": sentence, "labels": [label for label, _ in combination]})
     counts = [len(grid) for grid in grids.values()]
     middle = 0
     for count in counts:
@@ -110,7 +109,7 @@ def _static(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:
 def _page(frames: list[dict], grids: dict[str, Grid], middle: int) -> str:
     # "<" is escaped so that no sentence can end the script; the id only matters where scripts do not know their place.
     data = json.dumps(frames).replace("<", "\\u003c")
-    name = "mialab-" + hashlib.sha256(data.encode()).hexdigest()[:12]
+    name = element_id(data)
     shown = frames[middle]
     sliders = "".join(
         f'<label><span>{_title(grid)}</span><input type="range" min="0" max="{len(values) - 1}" step="1" '
@@ -120,20 +119,16 @@ def _page(frames: list[dict], grids: dict[str, Grid], middle: int) -> str:
     )
     sentence = html.escape(shown["text"])
     return (
-        f'<div class="mialab-explore" id="{name}"><style>{_file("explore.css")}</style>'
+        f'<div class="mialab-explore" id="{name}"><style>{static("explore.css")}</style>'
         f'<img src="{shown["src"]}" alt="{sentence}">'
         f'<fieldset hidden>{sliders}</fieldset><p aria-live="polite">{sentence}</p>'
-        f"<script>{_file('explore.js').rstrip()}"
+        f"<script>{static('explore.js').rstrip()}"
         f"({data}, {json.dumps([len(grid) for grid in grids.values()])}, {json.dumps(name)});</script></div>"
     )
 
 
 def _title(name: str) -> str:
     return html.escape(name.replace("_", " "))
-
-
-def _file(name: str) -> str:
-    return resources.files("mialab.chapters").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def _live(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:
@@ -157,7 +152,7 @@ def _live(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:
         png, sentence = frame(draw, **{name: grids[name][slider.index][1] for name, slider in sliders.items()})
         text = html.escape(sentence)
         picture.value = (
-            f'<img src="{_data_uri(png)}" alt="{text}" style="max-width: 100%; background: #fff">'
+            f'<img src="{data_uri(png)}" alt="{text}" style="max-width: 100%; background: #fff">'
             f'<p aria-live="polite">{text}</p>'
         )
         return png, sentence

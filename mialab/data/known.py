@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mialab.data import fashion
 from mialab.data.download import root_folder
 from mialab.data.embedded import GENERATORS
 from mialab.names import unknown
@@ -37,6 +38,7 @@ class Known:
 _ALL = (
     *(Known(g.name, g.shape, g.classes, sum(g.sizes), g.sizes[0]) for g in GENERATORS.values()),
     Known("digits", (1, 8, 8), 10, 1797),
+    Known("fashion", (1, fashion.SIDE, fashion.SIDE), len(fashion.CLASSES), 2 * fashion.PART, fashion.PART),
     Known("mnist", (1, 28, 28), 10, 70_000, 60_000, ("MNIST/raw",)),
     Known("fashion-mnist", (1, 28, 28), 10, 70_000, 60_000, ("FashionMNIST/raw",)),
     Known("cifar10", (3, 32, 32), 10, 60_000, 50_000, ("cifar-10-batches-py", "cifar-10-python.tar.gz")),
