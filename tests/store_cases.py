@@ -12,14 +12,14 @@ from typing import ClassVar
 import numpy as np
 
 from mialab import progress
-from mialab.engine.store import Cell, Store, surroundings
+from mialab.engine.store import Cell, Config, Store, surroundings
 
 LOG = "TOY_LOG"  # the environment variable that names the file where computations are noted, by all processes
 surroundings(), progress.bar(show=False).close()  # what a process does once, and forked children need not
 
 
 @dataclass(frozen=True)
-class Toy:
+class Toy(Config):
     """A cell whose numbers follow from its own and those it needs; it notes each step, and goes on after the last."""
 
     KIND: ClassVar[str] = "toy"

@@ -17,7 +17,7 @@ from mialab.engine import executors
 from mialab.engine import run as run_module
 from mialab.engine.executors import WorkersError, open_executor
 from mialab.engine.run import CellsFailed, Done, run
-from mialab.engine.store import Cell, Store, StoreError
+from mialab.engine.store import Cell, Config, Store, StoreError
 from mialab.engine.worker import Outcome
 
 
@@ -131,7 +131,7 @@ def test_a_cell_that_fails_stops_only_those_that_need_it(store, log):
 
 
 @dataclass(frozen=True)
-class WithoutData:
+class WithoutData(Config):
     KIND: ClassVar[str] = "toy"
     VERSION: ClassVar[int] = 1
     number: int = 0

@@ -28,7 +28,7 @@ class Inner:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(store_module.Config):
     """A cell whose computation is the test's own."""
 
     KIND: ClassVar[str] = "kind"

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from mialab.data import DataError
 from mialab.engine.grid import Experiment
-from mialab.engine.store import Cell
+from mialab.engine.store import Cell, Config
 
 ATTACKS = ("gap", "confidence", "loss")
 MISSING = "svhn is missing and downloading is off; load with a network"
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Config):
     """Stands for a training: one number."""
 
     KIND: ClassVar[str] = "toytrained"
@@ -32,7 +32,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Config):
     """Stands for an audit: one row per attack."""
 
     KIND: ClassVar[str] = "toymeasured"

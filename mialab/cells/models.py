@@ -15,12 +15,10 @@ from mialab import models
 from mialab.cells import recorder
 from mialab.cells.pipeline import Member, Pipeline, evaluated, rows_of, train
 from mialab.cells.recorder import Recorder
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import OBSERVED, Cell, Config
 from mialab.seeds import forked
 from mialab.training import Fitted
 from mialab.training.loop import convolves
-
-OBSERVED = {"observed": True}
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,8 @@ class Models(Config):
         """The numbers of the models in this cell."""
         return range(self.first, self.first + self.count)
 
-    @property
-    def step_operations(self) -> float:
-        """Multiply-adds of one step, of all models side by side."""
+    def operations(self) -> float:
+        """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
 
     def seeded(self, seed: int) -> Models:

@@ -35,10 +35,9 @@ SEARCH = Search()
 
 
 class Query(NamedTuple):
-    """An attack on the model itself: what it may see of it, its forward passes per sample, and how it scores."""
+    """An attack on the model itself: what it may see of it, and how it scores."""
 
     access: str
-    passes: int
     score: Callable[[Target, Tensor, Tensor, int], np.ndarray]  # target, raw x, labels, seed -> float64 [n]
 
 
@@ -73,12 +72,12 @@ def _floats(target: Target, x: Tensor) -> Tensor:
 
 
 QUERIES = {
-    "label-augmentation": Query("label only", 6, _augmentation),
-    "label-noise": Query("label only", len(NOISE_STDS) * REPEATS, _noise),
-    "label-flips": Query("label only", len(FLIP_RATES) * REPEATS, _flips),
-    "label-boundary": Query("label only", SEARCH.queries, _boundary),
-    "gradient-weights": Query("white box", 1 + BACKWARD, _weights),
-    "gradient-input": Query("white box", 1 + BACKWARD, _inputs),
+    "label-augmentation": Query("label only", _augmentation),
+    "label-noise": Query("label only", _noise),
+    "label-flips": Query("label only", _flips),
+    "label-boundary": Query("label only", _boundary),
+    "gradient-weights": Query("white box", _weights),
+    "gradient-input": Query("white box", _inputs),
 }
 
 

@@ -13,10 +13,10 @@ import torch
 from mialab import splits
 from mialab.attacks import References
 from mialab.cells import recorder
-from mialab.cells.models import OBSERVED, check_epochs, histories, parts_of
+from mialab.cells.models import check_epochs, histories, parts_of
 from mialab.cells.pipeline import Evaluated, Member, Pipeline, evaluated, train
 from mialab.cells.recorder import Recorder
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import OBSERVED, Cell, Config
 from mialab.seeds import derive
 
 TOLERANCE = 0.05  # by how much a shadow's training set may differ in size from the target's
@@ -69,9 +69,8 @@ class Shadows(Config):
         """The numbers of the shadows in this cell."""
         return range(self.first, self.first + self.count)
 
-    @property
-    def step_operations(self) -> float:
-        """Multiply-adds of one step."""
+    def operations(self) -> float:
+        """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
 
     def columns(self) -> dict[str, Any]:

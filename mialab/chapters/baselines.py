@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mialab.engine.files import write_whole
+
 PRESET = "smoke"  # what everybody can run: baselines hold the numbers of this preset only
 LEVEL = 0.99  # of each number by itself: of a hundred, one lies outside at a new seed
 ROUNDING = 1e-6  # how far sums of float32 may lie apart, relative, where a number does not depend on the seed
@@ -106,7 +108,8 @@ def write(path: Path, baseline: Mapping[str, Expected], *, seeds: Sequence[int])
     numbers = {name: asdict(expected) for name, expected in baseline.items()}
     content = {"preset": PRESET, "seeds": list(seeds), "numbers": numbers}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _short(value: Number) -> str:

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import mialab
 from mialab.chapters import baselines
 from mialab.chapters.baselines import Moved, Number, compare
+from mialab.engine.files import write_whole
 from mialab.names import unknown
 
 if TYPE_CHECKING:
@@ -184,9 +184,7 @@ def execute(
         raise ChapterFailed(f"{_place(target, problem)}: {_reason(problem)}") from problem
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_name(f".{uuid.uuid4().hex}")
-        shutil.copyfile(target, draft)
-        draft.rename(kept)
+        write_whole(kept, lambda file: file.write(target.read_bytes()))
     return target
 
 

@@ -9,8 +9,7 @@ from mialab.attacks import References
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import evaluated
 from mialab.cells.shadows import references
-from mialab.engine.executors import open_executor
-from mialab.engine.run import run
+from mialab.engine.run import compute
 from mialab.engine.store import Cell, Store, open_store
 from mialab.experiments.attack_suite import ATTACKS
 from mialab.outputs import Outputs
@@ -68,13 +67,11 @@ class Suite:
 def load_suite(*, preset: str = "smoke", seed: int = 0, store: Store | None = None, jobs: int | None = None) -> Suite:
     """One repetition of `basics/attacks` with all that went into it, computed as far as the store lacks it.
 
-    jobs: processes to compute in, as in `open_executor`; two train the shadows of `smoke` in about a minute on two
-    cores.
+    jobs: processes to compute in; None: as many as are fastest here. On two cores `smoke` takes about a minute.
     """
     store = store or open_store()
     grid = ATTACKS.grid(preset, seeds=(seed,))
-    with open_executor(jobs=jobs) as executor:
-        run(grid, store, executor=executor)
+    compute(grid, store, jobs=jobs)
     attacked = tuple(map(store.get, grid))
     target, *shadows = grid[0].needs()
     rows = tuple(row for cell in attacked for row in cell.info["rows"])

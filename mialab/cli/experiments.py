@@ -57,7 +57,9 @@ def _add_run(commands):
     parser.add_argument("--seeds", metavar="N", type=options.count, help="repetitions (default: the preset's)")
     parser.add_argument("--only", metavar="I/N", type=options.part, help="of the trainings, every Nth from the Ith on")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--jobs", metavar="N", type=options.count, help="processes (default: one per GPU, else one)")
+    where.add_argument(
+        "--jobs", metavar="N", type=options.count, help="processes (default: the fastest number)"
+    )
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, such as tcp://host:8786")
     options.store(parser)
     parser.set_defaults(run=_run)
@@ -100,8 +102,8 @@ def _run(arguments):
     cells = experiment.grid(arguments.preset, seeds=seeds)
     before = sum(map(store.has, cells))
     try:
-        with executors.open_executor(jobs=arguments.jobs, scheduler=arguments.scheduler) as executor:
-            left = run.run(cells, store, executor=executor, only=arguments.only).left
+        how = {"jobs": arguments.jobs, "scheduler": arguments.scheduler, "only": arguments.only}
+        left = run.compute(cells, store, **how).left
     except (run.CellsFailed, executors.WorkersError, StoreError) as error:
         if sum(map(store.has, cells)) <= before:  # then a table would only push the error out of sight
             return output.fail(error, output.FAILED)

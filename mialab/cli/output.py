@@ -4,10 +4,11 @@ import contextlib
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from mialab.engine.files import write_whole
 
 FAILED = 1  # something that was asked for went wrong: a cell, a chapter
 REFUSED = 2  # what was asked for cannot be
@@ -59,16 +60,10 @@ def write(place: Path, content: object) -> int:
 
 def keep(place: Path, save: Callable[[BinaryIO], object], *, option: str = "--json") -> int:
     """Write what `save` writes whole or not at all; the exit code."""
-    draft = place.with_name(f".mialab-{uuid.uuid4().hex}")
     try:
-        with draft.open("wb") as file:
-            save(file)
-        os.replace(draft, place)
+        write_whole(place, save)
     except OSError as error:
         return fail(f"{option} {place}: cannot be written ({error.strerror or error}); choose another")
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()
     return 0
 
 

@@ -7,11 +7,12 @@ import shutil
 import tarfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from mialab.engine.files import whole
 from mialab.progress import bar
 
 _CHUNK_BYTES = 1 << 20
@@ -41,20 +42,15 @@ def damaged(path: Path, cause: object) -> DataError:
 @contextmanager
 def landing(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write that becomes `path` only when the block ends without an error."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(part, "wb")  # noqa: SIM115 (closed below; only its opening may blame the folder)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}); allow it or set MIALAB_DATA to a folder of yours"
-        ) from error
-    try:
-        with file:
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        try:  # only the opening may blame the folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(whole(path))
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written ({error.strerror}); allow it or set MIALAB_DATA to a folder of yours"
+            ) from error
+        yield file
 
 
 def fetch(path: Path, urls: list[str], *, checksum: str | None = None, download: bool = True) -> Path:

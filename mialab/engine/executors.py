@@ -1,12 +1,16 @@
-"""Where cells are computed: here, in processes of this machine with a GPU each, or on a Dask cluster."""
+"""Where cells are computed: here, in processes of this machine, or on a Dask cluster."""
 
 import multiprocessing
 import os
+import sys
+import types
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
+from mialab.engine.schedule import Schedule, choose
+from mialab.engine.store import Config
 from mialab.engine.worker import begin
 
 _CONNECT_SECONDS = 5
@@ -17,12 +21,15 @@ class WorkersError(RuntimeError):
 
 
 @contextmanager
-def open_executor(*, jobs: int | None = None, scheduler: str | None = None) -> Iterator[Executor | None]:
+def open_executor(
+    work: Sequence[Config] = (), *, jobs: int | None = None, scheduler: str | None = None
+) -> Iterator[Executor | None]:
     """Yield what computes cells: None for this very process, a pool of `jobs` processes, or a Dask cluster's workers.
 
-    Without `jobs` there is one process per GPU, and none besides this one where there is one GPU or none. The workers
-    of a pool share GPUs and threads out among them, and end at once if the block ends with an error. `scheduler` is a
-    Dask scheduler's address, such as tcp://host:8786. Raises WorkersError.
+    work: the cells that are missing, by which `schedule.choose` finds how many processes and threads are fastest where
+    `jobs` does not say. The workers of a pool share GPUs out among them, stay until the block ends, and end at once if
+    it ends with an error or an interrupt. `scheduler` is a Dask scheduler's address, such as tcp://host:8786. Raises
+    WorkersError.
     """
     if jobs is not None and (jobs < 1 or scheduler is not None):
         cause = "not together with a scheduler, whose workers are started beside it" if scheduler else "at least 1"
@@ -31,12 +38,12 @@ def open_executor(*, jobs: int | None = None, scheduler: str | None = None) -> I
         with _cluster(scheduler) as executor:
             yield executor
         return
-    gpus = [] if jobs == 1 else _gpus()
-    jobs = jobs or max(1, len(gpus))
-    if jobs == 1:
+    gpus = [] if jobs == 1 or not (work or jobs) else _gpus()
+    schedule = choose(work, gpus=len(gpus), jobs=jobs)
+    if schedule.processes == 1:
         yield None
         return
-    with _pool(jobs, gpus) as executor:
+    with _pool(schedule, gpus) as executor:
         yield executor
 
 
@@ -50,17 +57,17 @@ def _gpus() -> list[str]:
 
 
 @contextmanager
-def _pool(jobs: int, gpus: Sequence[str]) -> Iterator[Executor]:
-    import torch
-
+def _pool(schedule: Schedule, gpus: Sequence[str]) -> Iterator[Executor]:
+    jobs = schedule.processes
     context = multiprocessing.get_context("spawn")  # a fork would inherit CUDA and threads, which do not survive it
     mine = context.SimpleQueue()
     for worker in range(jobs):
         mine.put(gpus[worker % len(gpus)] if gpus else None)
-    threads = max(1, torch.get_num_threads() // jobs)
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(mine, threads))
+    pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(mine, schedule.threads))
     try:
+        with _without_main():
+            pool.submit(os.getpid)  # the first call starts the workers
         yield pool
     except BaseException:  # an interrupt or a full disk: what runs has its checkpoint
         for process in set(multiprocessing.active_children()) - others:
@@ -68,6 +75,17 @@ def _pool(jobs: int, gpus: Sequence[str]) -> Iterator[Executor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not run the caller's script again: a script or a notebook needs no guard around it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

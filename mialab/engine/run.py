@@ -3,13 +3,14 @@
 import queue
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mialab.engine.executors import WorkersError
-from mialab.engine.store import Config, Store, StoreError
+from mialab.engine.executors import WorkersError, open_executor
+from mialab.engine.schedule import limited, threads_for
+from mialab.engine.store import Config, Store, StoreError, closure, joined, observed
 from mialab.engine.worker import Outcome, compute_cell, reason
 from mialab.progress import bar
 
@@ -43,6 +44,23 @@ class CellsFailed(RuntimeError):
         super().__init__(f"{count} failed{also}: {causes}. Run again after mending that; finished cells are kept")
         self.failures = tuple(failures)
         self.add_note(failures[0].trace)
+
+
+def compute(
+    cells: Sequence[Config],
+    store: Store,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    only: tuple[int, int] | None = None,
+) -> Done:
+    """Compute what is missing in as many processes, on as many threads, as are fastest here; see `run`.
+
+    jobs: so many processes instead; scheduler: a Dask scheduler's address instead.
+    """
+    work = closure(cells, store=store)
+    with open_executor(work, jobs=jobs, scheduler=scheduler) as executor:
+        return run(cells, store, executor=executor, only=only)
 
 
 def run(
@@ -89,6 +107,7 @@ class _Plan:
         if name not in self.configs:
             self.needs[name] = [self.add(need) for need in config.needs()]
             self.configs[name] = config
+        self.configs[name] = joined(self.configs[name], observed(config))
         return name
 
     def missing(self, wanted: set[str]) -> tuple[set[str], int]:
@@ -206,11 +225,12 @@ class _Work:
 
 
 class _Inline(Executor):
-    """Computes in this process, at once."""
+    """Computes in this process, at once, on the number of threads that suits the cell."""
 
-    def submit(self, function, /, *args, **kwargs) -> Future:
+    def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()
-        future.set_result(function(*args, **kwargs))
+        with limited(threads_for(args[1])):
+            future.set_result(function(*args, **kwargs))
         return future
 
 

@@ -21,11 +21,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -44,20 +45,42 @@ _CELL_NAME = re.compile(r"[a-z_]+-[0-9a-f]{16}")
 _RECORDED = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
-class Config(Protocol):
-    """What says how a cell is made: a frozen dataclass of plain values, defined where a worker can import it."""
+OBSERVED = {"observed": True}  # metadata of a configuration's field
+
+
+class Config(ABC):
+    """What says how a cell is made: a frozen dataclass of plain values, defined where a worker can import it.
+
+    A field whose metadata are `OBSERVED` is a tuple of what is merely looked at on the way, such as epochs. It is no
+    part of the cell's name: one cell serves all who ask. Only where it lacks something is it computed again, with all
+    that was ever asked of it.
+    """
 
     KIND: ClassVar[str]  # the sort of cell, small letters and underscores: the beginning of its name
     VERSION: ClassVar[int]  # raised by hand when the numbers change, so also when the default of a field does
 
+    @abstractmethod
     def needs(self) -> tuple["Config", ...]:
         """The cells whose results this one reads; () for one that trains."""
 
+    @abstractmethod
     def compute(self, inputs: Sequence["Cell"], *, scratch: Path) -> "Cell":
         """The result, from the cells it needs in their order.
 
         `scratch` is a folder of this cell's own, not made yet: it outlives a kill and goes once the cell is kept.
         """
+
+    def versions(self) -> dict[str, int]:
+        """Versions of what this cell uses and its fields do not hold, by name, such as those of attacks."""
+        return {}
+
+    def columns(self) -> dict[str, Any]:
+        """What tells its rows from those of other cells, as far as it is known before anything is computed."""
+        return {}
+
+    def operations(self) -> float:
+        """Multiply-adds of one step of its longest loop, which decide on how many threads it is fastest."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +112,9 @@ class Store:
     def name(self, config: Config) -> str:
         """The cell's name: its kind, and a hash of its settings that are not at their default and of the versions.
 
-        The versions are those of its kind and of every kind that it needs: new models are attacked anew.
+        The versions are those that `versions` finds: where a defense is mended, just the cells that use it change.
         """
-        text = json.dumps([config.KIND, _versions(config), settings(config)], sort_keys=True)
+        text = json.dumps([config.KIND, versions(config), settings(config)], sort_keys=True)
         return f"{config.KIND}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def folder(self, config: Config) -> Path:
@@ -99,21 +122,32 @@ class Store:
         return self.root / self.name(config)
 
     def has(self, config: Config) -> bool:
-        """Whether the cell is here; cheap, as its content is not read."""
-        return os.path.isdir(self.folder(config))  # unlike a Path's, False also where one may not look
+        """Whether the cell is here, with all that is asked of it; cheap, as its arrays are not read."""
+        folder = self.folder(config)
+        if not os.path.isdir(folder):  # unlike a Path's, False also where one may not look
+            return False
+        if not any(observed(config).values()):
+            return True
+        try:
+            return covers(json.loads((folder / "cell.json").read_bytes()), config)
+        except (OSError, ValueError):
+            return False
 
     def find(self, config: Config) -> Cell | None:
-        """The cell, if it is here and whole. A damaged one is named in a warning and set aside. Computes nothing."""
+        """The cell, if it is here, whole, and has all that is asked of it. Computes nothing.
+
+        A damaged one is named in a warning and set aside.
+        """
         folder = self.folder(config)
         try:
             cell = self._read(folder)
             if cell is not None:
                 self._tidy(folder.name)
-            return cell
+            return _covering(cell, config)
         except _Damaged as damage:
             try:
                 with self._lock(folder.name, wait=False):
-                    return self._read_or_set_aside(folder)
+                    return _covering(self._read_or_set_aside(folder), config)
             except StoreError:  # one may read from a store that one cannot write to
                 warnings.warn(f"{folder.name} is damaged ({damage}) and cannot be set aside", stacklevel=2)
             except Busy:  # it is being computed again
@@ -127,14 +161,16 @@ class Store:
         """
         folder = self.folder(config)
         with suppress(_Damaged):
-            if (cell := self._read(folder)) is not None:
+            if (cell := _covering(self._read(folder), config)) is not None:
                 self._tidy(folder.name)
                 return cell
         with self._lock(folder.name, wait=wait) as locked:
             for _ in range(TRIES):
-                if (cell := self._read_or_set_aside(folder)) is not None:
+                cell = self._read_or_set_aside(folder)
+                if cell is not None and covers(cell.info, config):
                     return cell
-                self._compute(config, folder, wait=wait, locked=locked)
+                wanted = config if cell is None else joined(config, cell.info.get("observed", {}))
+                self._compute(wanted, folder, wait=wait, locked=locked)
         raise StoreError(f"{folder} was written but does not read back whole; check the disk, {_ELSEWHERE}")
 
     def foreign(self) -> tuple[Path, ...]:
@@ -157,6 +193,8 @@ class Store:
             raise
         provenance = {"kind": config.KIND, "version": config.VERSION, "config": settings(config, whole=True)}
         provenance |= {"made_with": surroundings(), "seconds": time.perf_counter() - start}
+        if asked := observed(config):
+            provenance["observed"] = {name: list(values) for name, values in asked.items()}
         if locked:  # then nobody else writes this cell: what lies here was left by a process that died
             for stale in scratch.parent.glob(f"{folder.name}.draft-*"):
                 shutil.rmtree(stale, ignore_errors=True)
@@ -204,7 +242,7 @@ class Store:
             draft.mkdir(parents=True)
             (draft / "arrays.safetensors").write_bytes(payload)
             (draft / "cell.json").write_text(text)
-            draft.rename(folder)
+            _put(draft, folder)
         except OSError as error:
             if not folder.is_dir():  # a full disk; not another writer that was first with the same cell
                 raise self._unwritable(error) from error
@@ -258,8 +296,87 @@ def on_colab() -> bool:
     return "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules
 
 
+def observed(config: Config) -> dict[str, tuple]:
+    """What is merely looked at in the making of a cell, by field."""
+    return {field.name: getattr(config, field.name) for field in fields(config) if field.metadata.get("observed")}
+
+
+def covers(info: Mapping[str, Any], config: Config) -> bool:
+    """Whether a kept cell, of which this is the info, has all that the configuration asks to be looked at."""
+    kept = info.get("observed", {})
+    return all(set(values) <= set(kept.get(name, ())) for name, values in observed(config).items())
+
+
+def joined(config: Config, more: Mapping[str, Iterable]) -> Config:
+    """The configuration, asking for what is observed in `more` too, in rising order."""
+    own = observed(config)
+    return replace(config, **{name: tuple(sorted({*own[name], *values})) for name, values in more.items()})
+
+
+def _covering(cell: "Cell | None", config: Config) -> "Cell | None":
+    return cell if cell is not None and covers(cell.info, config) else None
+
+
+def _put(draft: Path, folder: Path) -> None:
+    """Move a finished draft to its place; what lies there, a cell that looked at less, goes."""
+    if not folder.is_dir():
+        draft.rename(folder)
+        return
+    before = draft.with_name(f"{draft.name}.before")
+    folder.rename(before)
+    draft.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def versions(config: Config) -> dict[str, int]:
+    """The versions of all that a cell's numbers depend on, by name.
+
+    Those of its kind, of what it needs, of what it says it uses, and of every dataclass among its settings, however
+    deep, that has a VERSION; its name there is its NAME or else its KIND.
+    """
+    found = _nested_versions(config) | config.versions()
+    for need in config.needs():
+        found |= versions(need)
+    return found
+
+
+def _nested_versions(value: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    if isinstance(value, tuple | list):
+        for part in value:
+            found |= _nested_versions(part)
+    elif is_dataclass(value):
+        if (version := getattr(value, "VERSION", None)) is not None:
+            found[getattr(value, "NAME", None) or value.KIND] = version
+        for field in fields(value):
+            found |= _nested_versions(getattr(value, field.name))
+    return found
+
+
+def closure(configs: Iterable[Config], *, store: Store | None = None) -> list[Config]:
+    """The cells and all that they need, those needed first; each once, asking for all that anybody asks of it.
+
+    store: leave out what it has, and what only that needs.
+    """
+    found: dict[str, Config] = {}
+
+    def visit(config: Config) -> None:
+        name = Store(Path()).name(config)
+        if store is not None and name not in found and store.has(config):
+            return
+        for need in config.needs():
+            visit(need)
+        found[name] = joined(found[name], observed(config)) if name in found else config
+
+    for config in configs:
+        visit(config)
+    return list(found.values())
+
+
 def settings(config: Any, *, whole: bool = False) -> dict:
     """A frozen dataclass as plain JSON: its name, and its fields (only those not at their default unless `whole`).
+
+    What is merely observed is left out too, unless `whole`.
 
     Raises TypeError for anything that JSON cannot hold for certain: functions, arrays, sets, infinities.
     """
@@ -267,19 +384,14 @@ def settings(config: Any, *, whole: bool = False) -> dict:
         raise TypeError(f"a configuration must be an instance of a frozen dataclass, not {config!r:.80}")
     kept = {"is": type(config).__name__}
     for field in fields(config):
+        if field.metadata.get("observed") and not whole:
+            continue
         value, default = getattr(config, field.name), _default(field)
         if whole or value is not default:
             plain = _plain(value, f"{kept['is']}.{field.name}", whole)  # first, as an array has no one truth to compare
             if whole or value != default:
                 kept[field.name] = plain
     return kept
-
-
-def _versions(config: Config) -> dict[str, int]:
-    found = {config.KIND: config.VERSION}
-    for need in config.needs():
-        found |= _versions(need)
-    return found
 
 
 def _default(field: Any) -> Any:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from mialab import experiments
-from mialab.engine.executors import open_executor
-from mialab.engine.run import run
+from mialab.engine.run import compute
 from mialab.engine.store import Store, open_store
 from mialab.results.lines import Result, local, series, summary
 
@@ -21,9 +20,8 @@ def result(
 ) -> Result:
     """An experiment's rows, computed here and now as far as the store lacks them; by default of its usual seeds.
 
-    jobs: processes to compute in, which start only if something is missing; None: one per GPU, else this very one.
+    jobs: processes to compute in, which start only if something is missing; None: as many as are fastest here.
     """
     experiment, store = experiments.get(name), store or open_store()
-    with open_executor(jobs=jobs) as executor:
-        run(experiment.grid(preset, seeds=seeds), store, executor=executor)
+    compute(experiment.grid(preset, seeds=seeds), store, jobs=jobs)
     return local(experiment, preset, store, seeds=seeds)
