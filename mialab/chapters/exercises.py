@@ -1,4 +1,4 @@
-"""Exercises that answer: a chapter registers a check for each one, and a reader's answer is right or told what is wrong.
+"""Exercises that answer: a chapter registers a check for each, and a reader's answer is right or told what is wrong.
 
     @exercise("ex-half", wrong=[(2, "smaller than one")])
     def check_half(answer):
