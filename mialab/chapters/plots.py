@@ -17,30 +17,30 @@ MEMBER, NONMEMBER, GUIDE, PLAIN = "#0072b2", "#d55e00", "#666666", "#000000"
 IN, OUT = MEMBER, NONMEMBER  # shadow models trained with a record, and without it
 COLORS = (MEMBER, NONMEMBER, "#009e73", "#cc79a7", "#56b4e9", "#000000")
 LINES = tuple(zip((*COLORS, MEMBER, NONMEMBER), (*["-"] * len(COLORS), "--", "--"), strict=True))
-ATTACKS = {  # how the names of a family's attacks begin: colour and marker
-    "gap": ("#000000", "s"),
-    "confidence": ("#009e73", "o"),
-    "loss": ("#009e73", "8"),
-    "entropy": ("#009e73", "*"),
-    "modified-entropy": ("#009e73", "H"),
-    "privacy-risk": ("#009e73", "d"),
-    "neural": ("#cc79a7", "^"),
-    "agreement": ("#e69f00", "D"),
-    "white-box": ("#e69f00", "D"),
-    "nasr": ("#8c510a", "X"),
-    "shadow": ("#56b4e9", "v"),
-    "lira": ("#332288", "P"),
-    "rmia": ("#882255", "p"),
-    "exposure": ("#999933", "h"),
-    "label": ("#44aa99", "<"),
-    "gradient": ("#d4a6c8", ">"),
+ATTACKS = {  # how the names of a family's attacks begin: colour, marker and line
+    "gap": ("#000000", "s", "-"),
+    "confidence": ("#009e73", "o", "-"),
+    "loss": ("#009e73", "8", "--"),
+    "entropy": ("#009e73", "*", ":"),
+    "modified-entropy": ("#009e73", "H", "-."),
+    "privacy-risk": ("#009e73", "d", (0, (1, 3))),
+    "neural": ("#cc79a7", "^", "-"),
+    "agreement": ("#e69f00", "D", "-"),
+    "white-box": ("#e69f00", "D", "-"),
+    "nasr": ("#8c510a", "X", "-"),
+    "shadow": ("#56b4e9", "v", "-"),
+    "lira": ("#332288", "P", "-"),
+    "rmia": ("#882255", "p", "-"),
+    "exposure": ("#999933", "h", "-"),
+    "label": ("#44aa99", "<", "-"),
+    "gradient": ("#6b6b00", ">", "-"),
 }
 SIDES = {
-    "members": (MEMBER, "o"),
-    "non-members": (NONMEMBER, "d"),
-    "IN": (IN, "o"),
-    "OUT": (OUT, "d"),
-    "guessing": (GUIDE, "None"),
+    "members": (MEMBER, "o", "-"),
+    "non-members": (NONMEMBER, "d", "-"),
+    "IN": (IN, "o", "-"),
+    "OUT": (OUT, "d", "-"),
+    "guessing": (GUIDE, "None", ":"),
 }
 VARIANTS = {  # what follows the family's name, the first that fits: the line
     "offline-fixed": "-.",
@@ -61,10 +61,10 @@ VARIANTS = {  # what follows the family's name, the first that fits: the line
 
 def color(name: str) -> str:
     """The colour of "members", "non-members", "IN", "OUT", "guessing" or an attack. Raises ValueError."""
-    return look(name)["color"]
+    return str(look(name)["color"])
 
 
-def look(name: str) -> dict[str, str]:
+def look(name: str) -> dict[str, object]:
     """Colour, marker and line style of such a name, as keywords of `Axes.plot`.
 
     Variants of an attack (`lira-online`, `lira-offline`) share colour and marker; their lines differ. Raises ValueError
@@ -75,8 +75,8 @@ def look(name: str) -> dict[str, str]:
     if start not in known:
         raise ValueError(unknown("thing with a colour", name, known))
     added = name.removeprefix(start)
-    line = ":" if name == "guessing" else next((line for word, line in VARIANTS.items() if word in added), "-")
-    ink, marker = known[start]
+    ink, marker, line = known[start]
+    line = next((other for word, other in VARIANTS.items() if word in added), line)
     return {"color": ink, "marker": marker, "linestyle": line}
 
 
@@ -155,7 +155,7 @@ def _dot(ax, row: dict, value: str, by: str, at: float) -> None:
     ax.plot([found], [at], marker=style["marker"], color=style["color"], markerfacecolor=face, markersize=6)
 
 
-def _look(name: object, *, otherwise: dict[str, str]) -> dict[str, str]:
+def _look(name: object, *, otherwise: dict[str, object]) -> dict[str, object]:
     """The look of what the book has a colour for; of the rest, `otherwise`."""
     try:
         return look(str(name))
@@ -231,7 +231,7 @@ def rocs(ax, scores: dict[str, np.ndarray], member):
     ax.plot([one, 1], [one, 1], color=GUIDE, linewidth=1, linestyle=":", label="guessing")
     ax.axvspan(one, min(1, few * one), color=GUIDE, alpha=0.12, linewidth=0, label=f"below {few} false positives")
     ax.set(xscale="log", yscale="log", xlim=(one, 1), ylim=(one, 1))
-    ax.set(xlabel="false positive rate (non-members accused)", ylabel="true positive rate (members found)")
+    ax.set(xlabel="non-members accused (FPR)", ylabel="members found (TPR)")
     return ax
 
 
