@@ -1,7 +1,7 @@
 """Old addresses keep working: a page that was split or renamed becomes a small one that leads to what took its place.
 
-_config.yml says in `moved_pages` which pages have an old one's matter now. A reader who comes for a place on the old page
-(a label, an exercise, an equation) is led to the new page that has it, and else to the first.
+_config.yml says in `moved_pages` which pages have an old one's matter now. A reader who comes for a place on the old
+page (a label, an exercise, an equation) is led to the new page that has it, and else to the first.
 """
 
 import html
