@@ -46,7 +46,7 @@ def text(x: float, y: float, words: str, *, anchor: str = "middle", size: float 
 def box(x: float, y: float, width: float, height: float, *, fill: str = "none", dashed: bool = False) -> str:
     dash = ' stroke-dasharray="4 3"' if dashed else ""
     tint = f'fill="{fill}" fill-opacity="0.14"' if fill != "none" else 'fill="none"'
-    return Drawing(
+    return (
         f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" {tint} '
         f'stroke="currentColor" stroke-width="1.2"{dash}/>'
     )
@@ -348,7 +348,8 @@ def drawn(name: str) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" '
-            f'aria-labelledby="{ids}" fill="currentColor" style="font-family: var(--pst-font-family-base, sans-serif)">',
+            f'aria-labelledby="{ids}" fill="currentColor" '
+            'style="font-family: var(--pst-font-family-base, sans-serif)">',
             f'<title id="diagram-{name}-title">{escape(title)}</title>',
             f'<desc id="diagram-{name}-desc">{escape(description)}</desc>',
             *strokes,

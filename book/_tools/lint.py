@@ -230,6 +230,7 @@ def terms(glossary: Path = BOOK / "appendix" / "glossary.md") -> list[str]:
 def term_faults(pieces: list[Piece], known: list[str]) -> list[str]:
     """Where a term first stands in running text it is linked to the glossary, or defined in bold."""
     prose = "\n\n".join(piece.source for piece in pieces if piece.kind in ("text", "say"))
+    prose = re.sub(r"^\*\*[^*]+\?\*\*$", "", prose, flags=re.M)  # the chapter's question is no definition
     silent = r"(`+)(?!`).+?(?<!`)\1|(?<![\\\w$])\$[^$]+?\$|\]\([^)]*\)"
     marked = [(m.start(), m.end()) for m in re.finditer(r"\{term\}`[^`]*`|\*\*.+?\*\*", prose, flags=re.S)]
     plain = re.sub(
@@ -287,9 +288,9 @@ def exercise_faults(text: str, cells: list) -> list[str]:
 
 def statement(label: str, text: str) -> str:
     """From the exercise's label to its solution: the statement, the hint and the starter cell."""
-    found = re.search(
-        rf"^:label: {label}\n(.*?)(?=^`{{3,}}\{{solution(?:-start)?\}} {label}\b|\Z)", text, flags=re.M | re.S
-    )
+    gate = rf"^:label: {label}\n(?:(?::[^\n]*\n)*`{{3,}} *\n)?"
+    solution = rf"^`{{3,}}\{{solution(?:-start)?\}} {label}\b"
+    found = re.search(rf"{gate}(.*?)(?={solution}|\Z)", text, flags=re.M | re.S)
     return found[1] if found else ""
 
 
