@@ -93,7 +93,7 @@ def _paint(ink: str, hollow: bool) -> str:
 def game() -> Drawing:
     strokes = [box(8, 8, 160, 84), text(88, 28, "training set *D*", bold=True)]
     strokes += [member(32 + 28 * i, y) for y in (48, 72) for i in range(5)]
-    strokes += [box(192, 8, 160, 84, dashed=True), text(272, 28, "fresh records from *π*", bold=True)]
+    strokes += [box(192, 8, 160, 84, dashed=True), text(272, 28, "fresh from *π*", bold=True)]
     strokes += [nonmember(216 + 28 * i, y) for y in (48, 72) for i in range(5)]
     strokes += [arrow((120, 92), (166, 142)), arrow((272, 92), (198, 142))]
     strokes += [text(134, 136, "*b* = 1", anchor="end"), text(248, 136, "*b* = 0", anchor="start")]
