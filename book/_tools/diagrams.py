@@ -120,8 +120,8 @@ def game() -> Drawing:
 def known_evaluated() -> Drawing:
     strokes = [text(130, 18, "known", bold=True), text(276, 18, "evaluated", bold=True)]
     strokes += [box(64, 28, 132, 128, fill="currentColor"), box(210, 28, 132, 128)]
-    strokes += [text(6, 64, "members", anchor="start", size=12), text(6, 118, "non-", anchor="start", size=12)]
-    strokes += [text(6, 133, "members", anchor="start", size=12)]
+    strokes += [text(1, 64, "members", anchor="start", size=12), text(1, 118, "non-", anchor="start", size=12)]
+    strokes += [text(1, 133, "members", anchor="start", size=12)]
     for row, draw in ((0, member), (1, nonmember)):
         for i in range(10):
             x, y = 84 + 23 * (i % 5), 50 + 66 * row + 24 * (i // 5)
@@ -251,7 +251,7 @@ def shadows() -> Drawing:
             for i, words in enumerate(("dark:", "trained", "on it"))
         ),
         arrow((left + side / 2, bottom + 6), (left + side / 2, bottom + 34)),
-        text(left + 4, bottom + 26, "one record: in 4 models, out of 4", anchor="end", size=12),
+        text(left + 4, bottom + 26, "one record: in 4, out of 4", anchor="end", size=12),
     ]
     return Drawing(
         430,
