@@ -64,7 +64,7 @@ def _installed(package: str) -> bool:
 
 
 def _data() -> list[str]:
-    return [f"{name:<15}{_found(name)}" for name in data.names()]
+    return [f"{name:<17}{_found(name)}" for name in data.names()]
 
 
 def _found(name: str) -> str:
@@ -75,6 +75,8 @@ def _found(name: str) -> str:
     try:
         data.load(name, download=False)
     except data.DataError as error:
+        if known(name).by_hand:
+            return f"missing; {str(error).partition('; ')[2]}"
         published = re.search(r"published at ([^)]+)\)", str(error))
         by_hand = f", or by hand: {published[1]}" if published else ""
         return f"missing; the first load downloads it{by_hand}"

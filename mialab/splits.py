@@ -1,9 +1,11 @@
 """Who plays which part: disjoint roles of a data set's rows, stratified by class and drawn from a seed.
 
-Attackers may know some members and non-members; evaluation rows are never known to them, and never trained on by a
-defense's reference set (the released code of Nasr et al. reuses its test set there) or looked at for model selection.
+Evaluation rows are those that an attack is audited on; how many of them the attacker knows is the attack's own affair
+(`known`) and changes no training. They are never trained on by a defense's reference set (the released code of Nasr et
+al. reuses its test set there) or looked at for model selection. Chapter 01 explains members, chapter 03 shadows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import combinations
 from types import SimpleNamespace
@@ -19,45 +21,83 @@ _OUR_MEMBERS = 10_000
 
 
 class Pool(Protocol):
-    """What is split: a `mialab.data.Dataset`, of which only labels and the official training set's size matter."""
+    """What is split: a `mialab.data.Dataset` or `Folder`, of which labels and the official training set's size matter.
 
-    name: str
-    y: Tensor
-    train: int | None
+    A data set's size that is known without loading it (`mialab.data.known`) will do, where only numbers are wanted.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def y(self) -> Tensor: ...
+
+    @property
+    def train(self) -> int | None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Roles:
     """Rows of a data set by role, int64 [rows] each: members on one side, all others on the other.
 
-    known_in and audit_in are disjoint parts of target_train; target_train, validation, reference (a defense's D'),
-    known_out and audit_out are disjoint. Raises ValueError naming the roles that overlap, or what is no such tensor.
+    audit_in is a part of target_train; target_train, audit_out, reference (a defense's D') and validation are disjoint.
+    Raises ValueError naming the roles that overlap, or what is no such tensor.
     """
 
     target_train: Tensor
-    validation: Tensor
-    reference: Tensor
-    known_in: Tensor
-    known_out: Tensor
     audit_in: Tensor
     audit_out: Tensor
+    reference: Tensor
+    validation: Tensor
 
     def __post_init__(self) -> None:
         rows = {f.name: _checked(f.name, getattr(self, f.name)) for f in fields(self)}
         for one, other in combinations(rows, 2):
-            if one == "target_train" and other in ("known_in", "audit_in"):
+            if (one, other) == ("target_train", "audit_in"):
                 if strangers := np.setdiff1d(rows[other], rows[one], assume_unique=True).size:
                     raise ValueError(f"{other} has {strangers} rows outside target_train, of which it must be a part")
             elif (shared := np.intersect1d(rows[one], rows[other], assume_unique=True)).size:
                 raise ValueError(f"{one} and {other} share {shared.size} rows (first: {shared[0]}); keep them disjoint")
 
-    def evaluation(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The rows that attacks see: rows int64 [n], member bool [n], known bool [n]; members first, each ascending."""
-        parts = [self.known_in, self.audit_in, self.known_out, self.audit_out]
-        flags = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
-        member, known = flags.repeat_interleave(torch.tensor([len(p) for p in parts]), dim=0).T
-        order = np.lexsort((torch.cat(parts), ~member))
-        return torch.cat(parts)[order], member[order], known[order]
+    def evaluation(self) -> tuple[Tensor, Tensor]:
+        """The rows that attacks are audited on: rows int64 [n], member bool [n]; members first, each side ascending."""
+        rows = torch.cat([self.audit_in.sort().values, self.audit_out.sort().values])
+        return rows, torch.arange(len(rows)) < len(self.audit_in)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How rows are dealt to roles: a kind, and the shares that a defense's reference and validation rows get.
+
+    - ensemble_paper (§4.1): the official training set against the official test set. Where there is none, 10,000
+      members (half of the rows where that is fewer; our choice, the paper states none), all other rows non-members.
+    - nasr: half of all rows are members, and as many of them audited as non-members are left, so that always guessing
+      "member" is right half the time.
+    - carlini, for attacks with shadow models: half of the official training set are members, the others non-members;
+      an official test set plays no part. Without one, half of all rows.
+    - pooled: the same on all rows, an official test set included.
+
+    reference, validation: of ensemble_paper's and nasr's rows that are no members (nasr: of as many as the members);
+    of all rows that carlini and pooled deal, so that members and non-members stay equally many there. They lie outside
+    what is audited, so that shadows can use the target's. Raises ValueError for an unknown kind, with close ones, and
+    for shares that leave nobody over.
+    """
+
+    kind: str = "ensemble_paper"
+    reference: float = 0.0
+    validation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(unknown("arrangement", self.kind, KINDS))
+        if min(self.reference, self.validation) < 0 or self.reference + self.validation >= 1:
+            shares = f"{self.reference}, {self.validation}"
+            raise ValueError(f"reference and validation must be at least 0, their sum below 1, not {shares}")
+
+
+def arrange(arrangement: Arrangement, dataset: Pool, *, seed: int) -> Roles:
+    """The roles that an arrangement gives a data set's rows, drawn from the seed."""
+    return KINDS[arrangement.kind](dataset, arrangement.reference, arrangement.validation, seed)
 
 
 def assign(
@@ -68,105 +108,91 @@ def assign(
     validation: int = 0,
     reference: int = 0,
     evaluated: int | None = None,
-    known: float = 0.5,
     official: bool = False,
     seed: int = 0,
 ) -> Roles:
     """Deal rows to roles, every role with the classes in proportion (within two rows each).
 
-    members, nonmembers, validation, reference: numbers of rows; evaluated: how many of the members the attack is
-    known by and audited on (None: all); known: the attacker's share of either side; official: members only from the
-    official training set, everybody else only from the official test set. Raises ValueError where rows do not suffice.
+    members, nonmembers, validation, reference: numbers of rows; evaluated: how many of the members are audited (None:
+    all); official: members only from the official training set, everybody else only from the official test set. Raises
+    ValueError where rows do not suffice.
     """
     evaluated = members if evaluated is None else evaluated
     wanted = members, nonmembers, validation, reference, evaluated, members - evaluated
-    if not 0 <= known <= 1 or min(wanted) < 0:
-        raise ValueError(f"known must be in [0, 1], counts from 0 up, evaluated at most members; got {known}, {wanted}")
-    g = np.random.default_rng([seed])
-    inside, outside = _sides(dataset, members, official, g)
+    if min(wanted) < 0:
+        raise ValueError(f"counts must be from 0 up, evaluated at most members; got {wanted}")
+    inside, outside = _sides(dataset, members, official, np.random.default_rng([seed]))
     if members > len(inside) or nonmembers + validation + reference > len(outside):
         raise ValueError(
             f"{dataset.name}: {members} members of {len(inside)} rows and {nonmembers} non-members + {validation} "
             f"validation + {reference} reference of {len(outside)} do not fit; ask for fewer"
         )
     reference_rows, validation_rows, others = np.split(outside, [reference, reference + validation])
-    known_in, audit_in = np.split(inside[:evaluated], [round(known * evaluated)])
-    known_out, audit_out = np.split(others[:nonmembers], [round(known * nonmembers)])
-    parts = (inside[:members], validation_rows, reference_rows, known_in, known_out, audit_in, audit_out)
+    parts = inside[:members], inside[:evaluated], others[:nonmembers], reference_rows, validation_rows
     return Roles(*(torch.from_numpy(np.sort(part)) for part in parts))
 
 
-def ensemble_paper(
-    dataset: Pool,
-    *,
-    seed: int = 0,
-    known: float = 0.8,
-    members: int | None = None,
-    nonmembers: int | None = None,
-) -> Roles:
-    """The ensemble paper's arrangement: official training set against official test set, 80 % of each known (§4.1).
-
-    Without an official test set: 10,000 members (half of the rows where that is fewer; our choice, the paper states
-    none), all other rows non-members. `members` and `nonmembers` take fewer. Validation and reference are empty by
-    design: the paper has no third set, so nothing may be tuned here.
-    """
-    official = dataset.train is not None
-    most = dataset.train if official else min(_OUR_MEMBERS, len(dataset.y) // 2)
-    members = most if members is None else members
-    rest = len(dataset.y) - (dataset.train if official else members)
-    nonmembers = rest if nonmembers is None else nonmembers
-    return assign(dataset, members=members, nonmembers=nonmembers, known=known, official=official, seed=seed)
-
-
-def nasr(
-    dataset: Pool,
-    *,
-    seed: int = 0,
-    known: float = 0.5,
-    members: int | None = None,
-    reference: float = 0.4,
-    validation: float = 0.1,
-) -> Roles:
-    """Nasr et al.'s half and half, for the pruning paper, which states none: half of all rows are members.
-
-    All rows are pooled, official test set included; `members` (default: half of them) are drawn, and as many
-    non-members. Of these, the shares `reference` (D' of the min-max game) and `validation` are set apart; the
-    remaining ones (half by default, our choice) are matched by equally many of the members, so that always guessing
-    "member" is right half the time, and the attacker knows half of either side, as in the released code.
-    """
-    members = len(dataset.y) // 2 if members is None else members
-    apart = round(reference * members), round(validation * members)
-    nonmembers = members - sum(apart)
+def _ensemble_paper(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
+    members = min(_OUR_MEMBERS, len(dataset.y) // 2) if dataset.train is None else dataset.train
+    rest = len(dataset.y) - members
+    apart, looked_at = round(reference * rest), round(validation * rest)
     return assign(
         dataset,
         members=members,
-        nonmembers=nonmembers,
-        reference=apart[0],
-        validation=apart[1],
-        evaluated=nonmembers,
-        known=known,
+        nonmembers=rest - apart - looked_at,
+        reference=apart,
+        validation=looked_at,
+        official=dataset.train is not None,
         seed=seed,
     )
 
 
-def carlini(dataset: Pool, *, seed: int = 0, known: float = 0.5) -> Roles:
-    """Carlini et al.'s arrangement, for attacks with shadow models: half of the official training set are members.
+def _nasr(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
+    members = len(dataset.y) // 2
+    apart, looked_at = round(reference * members), round(validation * members)
+    rest = members - apart - looked_at
+    return assign(
+        dataset,
+        members=members,
+        nonmembers=rest,
+        reference=apart,
+        validation=looked_at,
+        evaluated=rest,
+        seed=seed,
+    )
 
-    The other half are the non-members, and an official test set plays no part. Without one, half of all rows.
-    """
-    rows = SimpleNamespace(name=dataset.name, y=dataset.y[: dataset.train], train=None)
-    members = len(rows.y) // 2
-    return assign(rows, members=members, nonmembers=len(rows.y) - members, known=known, seed=seed)
+
+def _pooled(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
+    n_rows = len(dataset.y)
+    apart, looked_at = round(reference * n_rows), round(validation * n_rows)
+    rest = n_rows - apart - looked_at
+    return assign(
+        dataset,
+        members=rest // 2,
+        nonmembers=rest - rest // 2,
+        reference=apart,
+        validation=looked_at,
+        seed=seed,
+    )
 
 
-ARRANGEMENTS = {"ensemble_paper": ensemble_paper, "nasr": nasr, "carlini": carlini}
+def _carlini(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
+    pool = SimpleNamespace(name=dataset.name, y=dataset.y[: dataset.train], train=None)
+    return _pooled(pool, reference, validation, seed)
 
 
-def arrange(name: str, dataset: Pool, *, known: float, seed: int) -> Roles:
-    """The roles of a named arrangement; ValueError, listing close names, where there is none of that name."""
-    if name not in ARRANGEMENTS:
-        raise ValueError(unknown("arrangement", name, ARRANGEMENTS))
-    return ARRANGEMENTS[name](dataset, known=known, seed=seed)
+KINDS: dict[str, Callable[[Pool, float, float, int], Roles]] = {
+    "ensemble_paper": _ensemble_paper,
+    "nasr": _nasr,
+    "carlini": _carlini,
+    "pooled": _pooled,
+}
+
+# Half of those who are no members are audited, as in the released code of Nasr et al.; the other shares are our choice.
+NASR = Arrangement("nasr", reference=0.4, validation=0.1)
+# 40 % members and 40 % non-members, all audited, so that shadows and the min-max game fit: our choice, as the pruning
+# paper states none.
+PRUNING = Arrangement("pooled", reference=0.15, validation=0.05)
 
 
 def known(labels: np.ndarray, member: np.ndarray, *, share: float, seed: int) -> np.ndarray:
@@ -193,6 +219,31 @@ def half(labels: np.ndarray, number: int, *, seed: int) -> np.ndarray:
     return mask if side == 0 else ~mask
 
 
+def partition(labels: Tensor, rows: Tensor, number: int, *, of: int, seed: int) -> Tensor:
+    """Rows of the part `number` of `of` parts that share nothing and leave nothing out: int64, ascending.
+
+    labels: int64 [n] of the whole data set; rows: int64, those to part. Parts differ in size by at most a row, and each
+    has the classes in proportion within two rows. One seed makes all parts.
+    """
+    if not 0 <= number < of <= len(rows):
+        raise ValueError(f"part {number} of {of} of {len(rows)} rows: number parts from 0, at most one for each row")
+    order = _stratified(labels.numpy(), np.sort(rows.numpy()), np.random.default_rng([seed]))
+    return torch.from_numpy(np.sort(np.array_split(order, of)[number]))
+
+
+def bag(rows: Tensor, number: int, *, seed: int) -> Tensor:
+    """As many rows as there are, drawn with replacement for member `number` of a bagging ensemble: int64, ascending.
+
+    A share 1 - 1/e of the rows, about 63 %, is expected in it, some more than once. Bags of other numbers and seeds are
+    independent.
+    """
+    if number < 0:
+        raise ValueError(f"bags are numbered from 0, not {number}")
+    rows = rows.sort().values
+    drawn = np.random.default_rng([seed, number]).integers(len(rows), size=len(rows))
+    return rows[torch.from_numpy(np.sort(drawn))]
+
+
 def _sides(dataset: Pool, members: int, official: bool, g: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Rows that may become members and rows that may not, both in stratified random order."""
     if not official:
@@ -200,8 +251,8 @@ def _sides(dataset: Pool, members: int, official: bool, g: np.random.Generator) 
         return order[:members], order[members:]
     if dataset.train is None:
         raise ValueError(f"{dataset.name} has no official test set; use official=False")
-    rows = np.split(np.arange(len(dataset.y)), [dataset.train])
-    return tuple(_stratified(dataset.y.numpy(), side, g) for side in rows)
+    inside, outside = np.split(np.arange(len(dataset.y)), [dataset.train])
+    return _stratified(dataset.y.numpy(), inside, g), _stratified(dataset.y.numpy(), outside, g)
 
 
 def _stratified(y: np.ndarray, rows: np.ndarray, g: np.random.Generator) -> np.ndarray:
@@ -209,9 +260,8 @@ def _stratified(y: np.ndarray, rows: np.ndarray, g: np.random.Generator) -> np.n
 
     Each class is shuffled and spread evenly over [0, 1) from a random start; sorting by place interleaves the classes.
     """
-    place = np.empty(len(rows))
-    for label in np.unique(y[rows]):
-        mine = np.flatnonzero(y[rows] == label)
+    place, by_class = np.empty(len(rows)), np.argsort(y[rows], kind="stable")
+    for mine in np.split(by_class, np.flatnonzero(np.diff(y[rows[by_class]])) + 1) if len(rows) else ():
         place[g.permutation(mine)] = (np.arange(len(mine)) + g.random()) / len(mine)
     return rows[np.argsort(place, kind="stable")]
 

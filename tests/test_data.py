@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mialab import data
+from mialab import data, models, splits, training
+from mialab.data import known
 
 REAL = os.environ.get("MIALAB_DATA")
 needs_real_data = pytest.mark.skipif(not REAL, reason="MIALAB_DATA is not set: no real data sets to read")
@@ -166,29 +168,125 @@ def tiny_folder(tmp_path):
     return root
 
 
-def test_a_folder_streams_rgb_batches_of_both_parts(tiny_folder):
-    images = data.folder(tiny_folder, size=16, batch=4)
+def greys(stream):
+    """The grey of each image in a stream's order: 100 times its class, plus 20 times its number."""
+    return [20 * round(v / 20) for x, _ in stream for v in x[:, :, 8, 8].float().mean(1).tolist()]
+
+
+def test_a_folder_is_one_pool_of_rows_that_stream_in_rgb_batches(tiny_folder):
+    images = data.folder(tiny_folder, size=16)
     assert images.classes == 2 and images.class_names == ("n01", "n02") and images.shape == (3, 16, 16)
-    assert len(images) == 14 and len(images.train) == 3 and len(images.val) == 1
-    sizes = [len(y) for _, y in images.train]
-    assert sizes == [4, 4, 2]
-    x, y = next(iter(images.val))
-    assert x.dtype == torch.uint8 and x.shape == (4, 3, 16, 16) and torch.equal(y, images.val.y)
+    assert images.name == "with a space" and len(images) == 14 and images.train == 10
+    assert images.y.tolist() == [0] * 5 + [1] * 5 + [0] * 2 + [1] * 2 and images.y.dtype == torch.int64
+    train, val = (images.rows(rows, batch=4) for rows in torch.arange(14).split([10, 4]))
+    assert len(train) == 3 and len(val) == 1
+    assert [len(y) for _, y in train] == [4, 4, 2]
+    x, y = next(iter(val))
+    assert x.dtype == torch.uint8 and x.shape == (4, 3, 16, 16) and torch.equal(y, images.y[10:])
     assert x[:, :, 8, 8].float().mean(1).round().tolist() == pytest.approx([0, 20, 100, 120], abs=3)
 
 
-def test_a_folder_is_iterated_anew_in_an_order_set_by_seed_and_epoch(tiny_folder):
-    def order(stream):
-        return [round(v) for x, _ in stream for v in x[:, 0, 8, 8].tolist()]
+def test_a_stream_gives_just_its_rows_in_their_order_mixed_and_repeated(tiny_folder):
+    images = data.folder(tiny_folder, size=16)
+    rows = torch.tensor([13, 2, 7, 2, 11])
+    stream = images.rows(rows, batch=2)
+    assert greys(stream) == greys(stream) == [120, 40, 140, 40, 20]
+    assert stream.y.tolist() == [1, 0, 1, 0, 0] == torch.cat([y for _, y in stream]).tolist()
 
-    train = data.folder(tiny_folder, size=16, batch=4, seed=1).train
-    first, again = order(train), order(train)
+
+def test_a_stream_of_several_workers_gives_what_one_without_gives(tiny_folder):
+    rows = torch.tensor([13, 2, 7, 2, 11])
+    alone, ahead = (data.folder(tiny_folder, size=16, workers=n).rows(rows, batch=2) for n in (0, 2))
+    for one, other in zip(alone, ahead, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+def test_a_stream_is_iterated_anew_in_an_order_set_by_seed_and_epoch(tiny_folder):
+    images = data.folder(tiny_folder, size=16)
+    train = images.rows(torch.arange(10), batch=4, shuffle=True, seed=1)
+    first, again = greys(train), greys(train)
     train.set_epoch(1)
-    later = order(train)
+    later = greys(train)
     assert first == again and later != first and sorted(later) == sorted(first)
+    assert greys(images.rows(torch.arange(10), batch=4, shuffle=True, seed=2)) != first
     state = torch.get_rng_state()
-    order(train)
+    greys(train)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_labels_of_a_shuffled_stream_stay_with_their_images(tiny_folder):
+    train = data.folder(tiny_folder, size=16).rows(torch.arange(10), batch=3, shuffle=True)
+    assert [grey >= 100 for grey in greys(train)] == [bool(label) for _, y in train for label in y]
+
+
+def test_a_stream_tells_its_settings_in_plain_values_and_two_that_differ_tell_others(tiny_folder):
+    images, rows = data.folder(tiny_folder, size=16), torch.arange(6)
+    stream = images.rows(rows, batch=4)
+    assert all(type(value) in (str, int, bool) for value in stream.identity.values())
+    assert stream.identity == data.folder(tiny_folder, size=16, workers=3).rows(rows, batch=4).identity
+    stream.set_epoch(5)
+    assert stream.identity == images.rows(rows, batch=4).identity, "where it stands is not a setting"
+    others = [
+        images.rows(rows, batch=5),
+        images.rows(rows.flip(0), batch=4),
+        images.rows(rows, batch=4, seed=1),
+        images.rows(rows, batch=4, shuffle=True),
+        data.folder(tiny_folder, size=24).rows(rows, batch=4),
+    ]
+    (tiny_folder / "val" / "n01" / "1.JPEG").rename(tiny_folder / "val" / "n01" / "another.JPEG")
+    others.append(data.folder(tiny_folder, size=16).rows(rows, batch=4))
+    assert all(stream.identity != other.identity for other in others)
+
+
+def test_logits_of_an_unshuffled_stream_come_in_row_order_as_those_of_tensors(tiny_folder):
+    images, rows = data.folder(tiny_folder, size=16), torch.tensor([13, 2, 7, 2, 11])
+    model = models.build("small_cnn", images.shape, images.classes, scale=(images.mean, images.std))
+    logits, labels = training.logits(model, images.rows(rows, batch=2))
+    x = torch.cat([x for x, _ in images.rows(rows)])
+    torch.testing.assert_close(logits, training.logits(model, x))
+    assert torch.equal(labels, images.y[rows])
+
+
+def test_rows_of_a_data_set_in_memory_are_its_tensors():
+    digits, rows = data.load("digits"), torch.tensor([5, 1000, 5])
+    x, y = digits.rows(rows, batch=2, shuffle=True, seed=1)
+    assert torch.equal(x, digits.x[rows]) and torch.equal(y, digits.y[rows])
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (torch.tensor([0, 14]), "row_ids run from 0 to 14, expected 0 to 13"),
+        (torch.tensor([-1, 3]), "run from -1 to 3"),
+        (torch.ones(14, dtype=torch.bool), "must be int64"),
+        (torch.tensor([[1]]), "must be int64"),
+    ],
+)
+def test_rows_that_are_no_rows_of_the_data_set_are_refused(tiny_folder, rows, match):
+    dataset = data.load("digits")
+    for source in (data.folder(tiny_folder), replace(dataset, x=dataset.x[:14], y=dataset.y[:14])):
+        with pytest.raises(ValueError, match=match):
+            source.rows(rows)
+
+
+def test_a_named_folder_that_is_not_all_there_is_refused(tiny_folder, monkeypatch):
+    (tiny_folder.parent / "imagenet").symlink_to(tiny_folder)
+    with pytest.raises(data.DataError, match=r"10 \+ 4 images of 2 classes, not 1,281,167 \+ 50,000 images of 1000"):
+        data.load("imagenet", root=tiny_folder.parent)
+    planted = known.Known("imagenet", (3, 24, 24), 2, 14, 10)
+    monkeypatch.setitem(known._BY_NAME, "imagenet", planted)
+    images = data.load("imagenet", root=tiny_folder.parent, workers=2)
+    assert (images.name, images.shape, images.train, images.workers) == ("imagenet", (3, 24, 24), 10, 2)
+
+
+@pytest.mark.parametrize("name", ["tiny-imagenet-10", "imagenet"])
+def test_a_missing_folder_says_what_to_put_where(name, tmp_path):
+    (tmp_path / name / "train").mkdir(parents=True)
+    with pytest.raises(data.DataError) as error:
+        data.load(name, root=tmp_path)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}/{name}/val is missing; put {tmp_path}/{name}/{{train,val}}/<class>/*.JPEG")
+    assert "http" in message and "MIALAB_DATA" in message and "\n" not in message
 
 
 def test_a_bad_image_folder_is_a_clear_error(tiny_folder, tmp_path):
@@ -206,8 +304,10 @@ def test_a_bad_image_folder_is_a_clear_error(tiny_folder, tmp_path):
 def test_a_damaged_image_is_named(tiny_folder, content):
     image = tiny_folder / "val" / "n01" / "1.JPEG"
     image.write_bytes(image.read_bytes()[:-80] if content is None else content)
+    images = data.folder(tiny_folder, size=16)
     with pytest.raises(data.DataError, match=r"n01/1.JPEG.*not a whole image"):
-        list(data.folder(tiny_folder, size=16).val)
+        list(images.rows(torch.arange(10, 14)))
+    assert len(list(images.rows(torch.arange(10)))) == 1, "others can still be read"
 
 
 @needs_real_data
@@ -215,13 +315,46 @@ def test_real_photographs_stream_from_tiny_imagenet():
     path = Path(REAL) / "tiny-imagenet-10"
     if not path.is_dir():
         pytest.skip("MIALAB_DATA lacks tiny-imagenet-10")
-    images = data.folder(path, size=32, batch=100)
+    images = data.folder(path, size=32)
     assert images.classes == 10 and len(images) == 5500
-    seen = [(x, y) for x, y in images.val]
+    seen = [(x, y) for x, y in images.rows(torch.arange(5000, 5500), batch=100)]
     assert sum(len(y) for _, y in seen) == 500 and all(x.shape[1:] == (3, 32, 32) for x, _ in seen)
     assert torch.bincount(torch.cat([y for _, y in seen])).tolist() == [50] * 10
     modes = {Image.open(p).mode for p in (path / "val").rglob("*.JPEG")}
     assert modes == {"RGB", "L"}, "the greyscale case is not covered any more"
+
+
+def test_tiny_imagenet_is_a_data_set_whose_rows_can_be_dealt_to_roles():
+    images = real("tiny-imagenet-10")
+    assert (images.name, images.shape, images.classes, images.train) == ("tiny-imagenet-10", (3, 64, 64), 10, 5000)
+    assert torch.bincount(images.y[:5000]).tolist() == [500] * 10
+    roles = splits.arrange(splits.PRUNING, images, seed=0)
+    assert torch.bincount(images.y[roles.target_train]).tolist() == [220] * 10
+    rows, member = roles.evaluation()
+    some = torch.cat([rows[member][-30:], rows[~member][:30]])
+    x, y = next(iter(images.rows(some)))
+    assert x.shape == (60, 3, 64, 64) and torch.equal(y, images.y[some])
+    file = Path(REAL) / "tiny-imagenet-10" / images.files[some[0]]
+    assert file.parent.name == images.class_names[y[0]] and file.is_file()
+
+
+def test_a_net_learns_its_members_from_a_stream_by_heart_and_no_others():
+    images = real("tiny-imagenet-10")
+    roles = splits.arrange(splits.PRUNING, images, seed=0)
+    members, others = roles.audit_in[::25], roles.audit_out[::25]
+    train = images.rows(members, batch=20, shuffle=True)
+    fitted = training.fit(
+        lambda: models.build("small_cnn", images.shape, images.classes, scale=(images.mean, images.std)),
+        train,
+        training.Recipe(epochs=30, batch=20, lr=2e-3, optimizer="adam"),
+        progress=False,
+    )
+    right = []
+    for rows in (members, others):
+        logits, labels = training.logits(fitted.model, images.rows(rows))
+        assert torch.equal(labels, images.y[rows])
+        right.append((logits.argmax(1) == labels).float().mean().item())
+    assert right[0] > right[1] + 0.3, right
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,9 @@ def test_each_data_set_is_embedded_found_or_missing_with_the_way_to_get_it(tmp_p
     assert lines["cifar10"] == f"found at {tmp_path}/data/cifar-10-batches-py"
     assert lines["svhn"].startswith("missing; the first load downloads it, or by hand: http")
     assert lines["svhn"].endswith("train_32x32.mat")
+    assert lines["imagenet"].startswith(
+        f"missing; put {tmp_path}/data/imagenet/{{train,val}}/<class>/*.JPEG there by hand"
+    )
     assert all(lines[name].startswith("missing") for name in FILES if name != "cifar10")
 
 

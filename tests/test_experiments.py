@@ -143,8 +143,9 @@ def test_the_seed_of_a_model_depends_on_its_number_alone():
 def test_membership_and_what_is_known_of_it_come_from_the_arrangement(arrangement, known):
     arrays = made(replace(JOINT, arrangement=arrangement, known=known)).arrays
     dataset = data.load("digits")
-    roles = getattr(splits, arrangement)(dataset, known=known, seed=seeds.derive(0, "split"))
-    rows, member, mask = roles.evaluation()
+    arrangement = splits.NASR if arrangement == "nasr" else splits.Arrangement(arrangement)
+    rows, member = splits.arrange(arrangement, dataset, seed=seeds.derive(0, "split")).evaluation()
+    mask = splits.known(dataset.y[rows].numpy(), member.numpy(), share=known, seed=seeds.derive(0, "known"))
     np.testing.assert_array_equal(arrays["labels"], dataset.y[rows])
     np.testing.assert_array_equal(arrays["member"], member)
     np.testing.assert_array_equal(arrays["known"], mask)
@@ -497,14 +498,14 @@ def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch
     grid, digits, seen, owners = experiment.grid(preset), data.load("digits"), [], defaultdict(set)
     halves = []
     assert {cell.seed for cell in closure(grid)} == set(range(experiments.SEEDS[preset])), "from one place"
-    roles = splits.nasr(digits)
+    roles = splits.arrange(splits.NASR, digits, seed=0)
 
     def train(build, members, recipe, *, seed=None, seeds=(), **options):
         seen.extend(seeds or [seed])
         raise Enough
 
     monkeypatch.setattr(trained, "_load", lambda name, samples, seed: (seen.append(seed), digits)[1])
-    monkeypatch.setattr(splits, "arrange", lambda name, pool, *, known, seed: (seen.append(seed), roles)[1])
+    monkeypatch.setattr(splits, "arrange", lambda arrangement, pool, *, seed: (seen.append(seed), roles)[1])
     monkeypatch.setattr(splits, "half", lambda labels, number, *, seed: (halves.append(seed), labels > 4)[1])
     monkeypatch.setattr(training, "fit", train)
     monkeypatch.setattr(training, "fit_many", train)

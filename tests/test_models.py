@@ -104,6 +104,21 @@ def test_parameters_of_the_cifar_family_round_to_its_published_millions(name, mi
     assert models.parameters(on_meta(name, CIFAR, 10)) / 1e6 == pytest.approx(millions, abs=within)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "count"),
+    [
+        ("tabular", (64,), 10, 64 * 128 + 128 * 10),
+        # 6x28x28 sums of 25, 16x10x10 of 150, then the linear layers
+        ("lenet5", (1, 32, 32), 10, 6 * 784 * 25 + 16 * 100 * 150 + 400 * 120 + 120 * 84 + 84 * 10),
+        ("lenet5", MNIST, 10, 6 * 784 * 25 + 16 * 100 * 150 + 400 * 120 + 120 * 84 + 84 * 10),
+        ("resnet18", IMAGENET, 1000, 1_814_073_344),  # torchvision's page prints 1.81 G
+        ("mobilenet_v2", IMAGENET, 1000, 300_774_272),  # torchvision's page prints 0.30 G
+    ],
+)
+def test_multiply_adds_are_those_of_the_layers(name, shape, classes, count):
+    assert models.multiply_adds(name, list(shape), classes) == count
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_every_name_gives_one_logit_per_class_on_cifar_shapes(name):
     model = on_meta(name, CIFAR, 17)

@@ -180,7 +180,7 @@ def test_a_defended_target_has_defended_shadows(monkeypatch):
 
 def test_a_defense_s_reference_and_validation_rows_are_the_target_s(monkeypatch):
     dataset = data.load("digits")
-    dealt = splits.assign(dataset, members=600, nonmembers=600, reference=200, validation=100, known=0.5, seed=4)
+    dealt = splits.assign(dataset, members=600, nonmembers=600, reference=200, validation=100, seed=4)
     monkeypatch.setattr(splits, "arrange", lambda *arguments, **options: dealt)
     monkeypatch.setattr(Shrinking, "made", [])
     made(Shadows(replace(DIGITS, defenses=(Shrink(0.0),)), count=2))

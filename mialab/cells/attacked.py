@@ -1,47 +1,52 @@
-"""The cells that audit: ensembles of trained models under several attacks, as rows of numbers."""
+"""The cells that audit: ensembles of trained models under several attacks, as rows of numbers and as curves."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mialab import attacks, audit, splits
-from mialab.cells.cost import Audits, attack_steps
-from mialab.cells.models import Models, evaluated
-from mialab.cells.rows import devices, rows, setting
+from mialab.cells.models import Models, predictions
+from mialab.cells.pipeline import evaluated
+from mialab.cells.rows import curve, devices, rows, setting
 from mialab.cells.shadows import Shadows, references
-from mialab.engine.store import Cell
+from mialab.engine.store import Cell, Config
 from mialab.seeds import derive
 
 ATTACKS = ("gap", "confidence", "neural-published")
-SAME_SAMPLES = ("data", "samples", "arrangement", "seed")  # fields of Models that decide which samples are attacked
+SAME_SAMPLES = ("data", "samples", "arrangement", "seed")  # fields of a pipeline that decide which samples are attacked
+KNOWN = 0.8  # the ensemble paper's share (section 4.1)
 
 
 @dataclass(frozen=True)
-class Attacked:
+class Attacked(Config):
     """Audits of ensembles of `size` out of `models` trained ones, after one epoch.
 
     target: the cell of the first `target.count` models; the others differ from it in `first` alone. subsets: how many
     ensembles are audited; figures are their means. Ensembles are drawn from the seed, disjoint as long as models are
     left, so that `models // size` of them hold every model once; prefixes, as in the ensemble paper's released script,
     are models=size. fusion, white_box, attacks: as in `mialab.audit`. known: the attacker's share of either side, drawn
-    from the seed; None for the target's own mask.
+    from the seed.
 
     shadow: the cell of the first `shadow.count` shadows, for attacks that need references; the others differ from it in
-    `first` alone. Usually a shadow is the target's own pipeline, `Shadows(target, models=size)`; an attacker who does
-    not know the defense has others. shadows: how many in all, an even number, so that each sample is in half of them.
-    scores: keep the attacks' scores too.
+    `first` alone. Usually a shadow is the target's own pipeline, `Shadows(target.pipeline, epochs, models=size)`; an
+    attacker who does not know the defense has others, which are taken at their own last epoch. shadows: how many in
+    all, an even number, so that each sample is in half of them. scores: keep the attacks' scores too. curves: keep the
+    training's curve and those of attacks that have one.
 
-    The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where
-    there are any; skipped (reasons by attack); subsets; trained_on (the devices). Its arrays, with `scores`:
-    scores_{attack} float64 [subsets, samples]; labels, member, known [samples].
+    The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where there
+    are any; curves, of the first ensemble's first model and of the attacks on it; skipped (reasons by attack); subsets;
+    trained_on (the devices). Its arrays, with `scores`: scores_{attack} float64 [subsets, samples]; labels, member,
+    known [samples].
     """
 
     KIND: ClassVar[str] = "attacked"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     target: Models
     epoch: int
@@ -51,12 +56,13 @@ class Attacked:
     fusion: str = "confidence"
     white_box: bool = False
     attacks: tuple[str, ...] = ATTACKS
-    known: float | None = None
+    known: float = KNOWN
     shadow: Shadows | None = None
     shadows: int = 0
     scores: bool = False
+    curves: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.epoch not in self.target.epochs:
             raise ValueError(f"Attacked: epoch {self.epoch} is not kept; kept: {self.target.epochs}")
         if self.target.first or self.models % self.target.count:
@@ -77,41 +83,68 @@ class Attacked:
             return f"{number} shadows: choose an even number, so that each sample is in half of them"
         if shadow.models < self.size:
             return f"for ensembles of {self.size}, a shadow must have as many models, not {shadow.models}"
-        if shadow.target.recipe == self.target.recipe and shadow.epoch != self.epoch:
-            return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epoch}"
-        different = [name for name in SAME_SAMPLES if getattr(shadow.target, name) != getattr(self.target, name)]
+        own, theirs = self.target.pipeline, shadow.pipeline
+        if theirs.phases == own.phases and self.epoch not in shadow.epochs:
+            return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epochs}"
+        different = [name for name in SAME_SAMPLES if getattr(theirs, name) != getattr(own, name)]
         return f"shadows and target differ in {', '.join(different)}, hence in their samples" if different else None
 
     @property
     def data(self) -> str:
-        return self.target.data
+        """The name of the data set."""
+        return self.target.pipeline.data
 
     @property
     def seed(self) -> int:
-        return self.target.seed
+        """The repetition."""
+        return self.target.pipeline.seed
+
+    def columns(self) -> dict[str, Any]:
+        """What tells rows of this cell from others, as far as it is known before anything is computed."""
+        return {**self.target.columns(), "epoch": self.epoch, **self._own_columns()}
+
+    def _own_columns(self) -> dict[str, Any]:
+        access = "white box" if self.white_box else "black box"
+        return {"models": self.size, "fusion": self.fusion, "access": access} | (
+            {"shadows": self.shadows} if self.shadows else {}
+        )
+
+    def versions(self) -> dict[str, int]:
+        """The versions of the attacks that are run."""
+        return attacks.versions(self.attacks)
 
     def needs(self) -> tuple[Models | Shadows, ...]:
         models = self.target.cells(self.models)
-        if self.shadow is None:
-            return models
-        return (*models, *(replace(self.shadow, first=k) for k in range(0, self.shadows, self.shadow.count)))
+        return models if self.shadow is None else (*models, *self.shadow.cells(self.shadows))
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         count = self.models // self.target.count
         trained, shadows = inputs[:count], inputs[count:]
-        held = {"references": references(shadows, size=self.size, fusion=self.fusion) if shadows else None}
-        held["x"] = self._x()
+        logits, arrays = predictions(trained, self.epoch), trained[0].arrays  # labels and roles are the same in all
+        held = {"references": self._references(shadows), "x": self._x()}
         subsets = self._subsets()
-        reports = [self._audit(trained, subset, number, held) for number, subset in enumerate(subsets)]
-        kept = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
-        return Cell({"rows": self._rows(trained[0], reports), **kept}, self._arrays(reports))
+        reports = [
+            audit.audit(
+                audit.Outputs(logits[subset], arrays["labels"], arrays["member"]),
+                attacks=self.attacks,
+                fusion=self.fusion,
+                white_box=self.white_box,
+                known=known_mask(arrays, self.known, self.seed),
+                seed=derive(self.seed, "attack", number),
+                **held,
+            )
+            for number, subset in enumerate(subsets)
+        ]
+        info = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
+        of = setting(self.target, trained[0], self.epoch, **self._own_columns())
+        info |= {"rows": rows(of, self.seed, reports), "curves": self._curves(of, trained[0], reports[0])}
+        return Cell(info, self._arrays(reports))
 
-    def work(self) -> Audits:
-        """What this cell audits, found without loading any data."""
-        _, members, nonmembers = self.target.rows
-        share = self.target.known if self.known is None else self.known
-        pairs = int(share * min(members, nonmembers))
-        return Audits(self.subsets, members + nonmembers, steps=attack_steps(self.attacks, pairs))
+    def _references(self, shadows: Sequence[Cell]) -> attacks.References | None:
+        if self.shadow is None:
+            return None
+        epoch = self.epoch if self.epoch in self.shadow.epochs else self.shadow.epochs[-1]
+        return references(shadows, epoch, size=self.size, fusion=self.fusion)
 
     def _subsets(self) -> list[list[int]]:
         """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few."""
@@ -121,29 +154,17 @@ class Attacked:
             found |= {tuple(sorted(part)): None for part in parts.tolist()}
         return [list(part) for part in found][: self.subsets]
 
-    def _audit(self, inputs: Sequence[Cell], subset: Sequence[int], number: int, held: dict) -> audit.Report:
-        per_cell = self.target.count
-        logits = [inputs[k // per_cell].arrays[f"logits_{self.epoch}"][k % per_cell] for k in subset]
-        arrays = inputs[0].arrays  # labels and roles are the same in all
-        return audit.audit(
-            audit.Outputs(np.stack(logits), arrays["labels"], arrays["member"]),
-            attacks=self.attacks,
-            fusion=self.fusion,
-            white_box=self.white_box,
-            known=known_of(arrays, self.known, self.seed),
-            seed=derive(self.seed, "attack", number),
-            **held,
-        )
-
     def _x(self) -> np.ndarray | None:
         """The samples themselves, if any attack looks at them."""
         needed = any("x" in attacks.get(name).needs for name in self.attacks)
-        return evaluated(self.target).samples()[0].numpy() if needed else None
+        return evaluated(self.target.pipeline).x().numpy() if needed else None
 
-    def _rows(self, first: Cell, reports: Sequence[audit.Report]) -> list[dict]:
-        access = "white box" if self.white_box else "black box"
-        of = setting(self.target, first, self.epoch, models=self.size, fusion=self.fusion, access=access)
-        return rows(of | ({"shadows": self.shadows} if self.shadows else {}), self.seed, reports)
+    def _curves(self, of: dict, first: Cell, report: audit.Report) -> list[dict]:
+        if not self.curves:
+            return []
+        named = {"training": first.info["training"][0]}
+        named |= {f"attack {name}": result.curve for name, result in report.attacks.items() if result.curve}
+        return [curve(of, self.seed, name, points) for name, points in named.items()]
 
     def _arrays(self, reports: Sequence[audit.Report]) -> dict[str, np.ndarray]:
         if not self.scores:
@@ -153,8 +174,6 @@ class Attacked:
         return {**scores, "labels": first.labels, "member": first.member, "known": ~first.evaluated}
 
 
-def known_of(arrays: dict[str, np.ndarray], share: float | None, seed: int) -> np.ndarray:
-    """Which samples an attacker knows, bool [samples]: the target's own mask, or a share of either side."""
-    if share is None:
-        return arrays["known"]
+def known_mask(arrays: dict[str, np.ndarray], share: float, seed: int) -> np.ndarray:
+    """Whose membership an attacker knows, bool [samples]: a share of either side."""
     return splits.known(arrays["labels"], arrays["member"], share=share, seed=derive(seed, "known"))

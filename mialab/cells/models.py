@@ -1,240 +1,165 @@
-"""The cells that train: some models of one kind, and their logits at several epochs."""
+"""The cells that train: some models of one pipeline, and their logits at several epochs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mialab import data, models, splits, training
-from mialab.cells.cost import Work
-from mialab.data.known import known as size_of
-from mialab.engine.store import Cell
-from mialab.seeds import derive, forked
+from mialab import models
+from mialab.cells import recorder
+from mialab.cells.pipeline import Member, Pipeline, evaluated, rows_of, train
+from mialab.cells.recorder import Recorder
+from mialab.engine.store import Cell, Config
+from mialab.seeds import forked
+from mialab.training import Fitted
 from mialab.training.loop import convolves
+
+OBSERVED = {"observed": True}
 
 
 @dataclass(frozen=True)
-class Models:
-    """`count` models of one kind, trained on the same members, and what they answer after the named epochs.
+class Models(Config):
+    """`count` models that come to be as the pipeline says, and what they answer after the named epochs.
 
-    samples: rows of the official training and test sets of a data set that is drawn afresh; None for its usual size.
-    arrangement: who is a member, by a name of `splits.ARRANGEMENTS`. known: the attacker's share of either side; it
-    does not touch the training. defenses: frozen dataclasses with a `name` and `hooks(dataset, roles)`, which makes the
-    object with the loop's hooks, afresh for each model. first: number of the first model; model k has the seed
-    `derive(seed, "target", k)` however it is trained. The seed decides draw, split and training. More than one model
-    are trained by `fit_many`, a single one with a checkpoint. weights: keep the models themselves, as they are at the
-    end of training, for attacks that need more than logits; `rebuild` makes modules of them.
+    epochs: of the last phase, counted from 1, after which logits are kept. weights: epochs after which the models
+    themselves are kept; `rebuild` makes modules of them. Both are merely observed: they make no other training. first:
+    number of the first model; model k has the seed `pipeline.seeds("target", k)` however it is trained. More than one
+    model are trained by `fit_many`. With several phases the cell needs the one with a phase less, which is trained
+    once, whoever goes on from it.
 
-    The cell's arrays: logits_{epoch} float32 [count, samples, classes]; labels, member, known [samples], members first;
-    weights_{k}.{name}, each parameter and buffer of the k-th model here. Its info: history, per model a list of dicts,
-    one per kept epoch: epoch, learning_rate (of its last step), train_accuracy, test_accuracy.
+    The cell's arrays: logits_{epoch} float32 [count, samples, classes]; labels, member [samples], members first;
+    weights_{epoch}_{k}.{name}, each parameter and buffer of the k-th model here; carried_{k}, the end states of its
+    defenses. Its info: history, per model a list of dicts, one per kept epoch: epoch, learning_rate (of its last step),
+    train_accuracy, test_accuracy; training, per model a list of dicts, one per epoch of every phase: phase, epoch, lr,
+    loss, accuracy, and what defenses add.
     """
 
     KIND: ClassVar[str] = "models"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
-    data: str
-    model: str
-    recipe: training.Recipe
-    epochs: tuple[int, ...]
-    samples: tuple[int, int] | None = None
-    arrangement: str = "ensemble_paper"
-    known: float = 0.8
-    defenses: tuple = ()
+    pipeline: Pipeline
+    epochs: tuple[int, ...] = field(metadata=OBSERVED)
     first: int = 0
     count: int = 1
-    seed: int = 0
-    weights: bool = False
+    weights: tuple[int, ...] = field(default=(), metadata=OBSERVED)
 
-    def __post_init__(self):
-        if not self.epochs or list(self.epochs) != sorted(set(self.epochs)) or self.epochs[0] < 1:
-            raise ValueError(f"Models: epochs must be rising whole numbers from 1 on, not {self.epochs}")
-        if self.epochs[-1] > self.recipe.epochs:
-            raise ValueError(f"Models: training ends after epoch {self.recipe.epochs}; keep no epoch {self.epochs[-1]}")
+    def __post_init__(self) -> None:
+        check_epochs("Models", self.pipeline, self.epochs, self.weights)
         if self.count < 1 or self.first < 0:
             raise ValueError(f"Models: count must be at least 1 and first at least 0, not {self.count}, {self.first}")
-        if self.weights and self.epochs[-1] != self.recipe.epochs:
-            raise ValueError(f"Models: weights are those of the end: keep epoch {self.recipe.epochs}, or no weights")
 
     @property
-    def method(self) -> str:
-        """The defenses' names joined by "+", or "none"."""
-        return "+".join(defense.name for defense in self.defenses) or "none"
+    def numbers(self) -> range:
+        """The numbers of the models in this cell."""
+        return range(self.first, self.first + self.count)
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seed of each model."""
-        return tuple(derive(self.seed, "target", self.first + k) for k in range(self.count))
+    def step_operations(self) -> float:
+        """Multiply-adds of one step, of all models side by side."""
+        return self.pipeline.step_operations
 
-    @property
-    def rows(self) -> tuple[int, int, int]:
-        """How many are trained on, and how many members and non-members are evaluated; no data is loaded for it."""
-        return _rows(self.arrangement, size_of(self.data, samples=self.samples))
+    def seeded(self, seed: int) -> Models:
+        """The same for another repetition."""
+        return replace(self, pipeline=self.pipeline.seeded(seed))
 
-    def cells(self, number: int) -> tuple["Models", ...]:
+    def cells(self, number: int) -> tuple[Models, ...]:
         """The cells of models 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
         return tuple(replace(self, first=first) for first in range(0, number, self.count))
 
-    def needs(self) -> tuple:
-        return ()
+    def columns(self) -> dict[str, Any]:
+        """What tells rows of these models from others."""
+        return self.pipeline.columns()
+
+    def needs(self) -> tuple[Models, ...]:
+        if (parent := self.pipeline.parent) is None:
+            return ()
+        end = (parent.last.recipe.epochs,)
+        return (replace(self, pipeline=parent, epochs=end, weights=end),)
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
-        seen = evaluated(self)
-        x, y = seen.samples()
-        recorders = [Recorder(x, y, seen.member, self.epochs) for _ in range(self.count)]
-        roles = [seen.roles] * self.count
-        fitted = train(self, seen.dataset, roles, seeds=self.seeds, recorders=recorders, scratch=scratch)
-        arrays = {"labels": y.numpy(), "member": seen.member.numpy(), "known": seen.known.numpy()}
-        for epoch in self.epochs:
-            arrays[f"logits_{epoch}"] = np.stack([recorder.answers(epoch) for recorder in recorders])
-        for k, one in enumerate(fitted if self.weights else ()):
-            arrays |= {f"weights_{k}.{name}": each.cpu().numpy() for name, each in one.model.state_dict().items()}
-        return Cell({"history": [recorder.history for recorder in recorders]}, arrays)
-
-    def work(self) -> Work:
-        """What this cell trains and scores, found without loading any data."""
-        size = size_of(self.data, samples=self.samples)
-        trained, members, nonmembers = self.rows
-        return Work(
-            self.model,
-            size.shape,
-            size.classes,
-            rows=trained,
-            batch=self.recipe.batch,
-            epochs=self.recipe.epochs,
-            scored=(members + nonmembers) * len(self.epochs),
-            models=self.count,
-        )
+        seen = evaluated(self.pipeline)
+        recorders = [Recorder(seen, seen.member, self.epochs, self.weights) for _ in self.numbers]
+        members = [
+            Member(
+                self.pipeline.seeds("target", number),
+                rows_of(self.pipeline, seen.roles, seen.dataset.y, number),
+                **parts_of(self.needs(), inputs, k),
+                watch=(recorders[k],),
+            )
+            for k, number in enumerate(self.numbers)
+        ]
+        fitted = train(self.pipeline, seen, members, scratch / "training.pt")
+        arrays = {"labels": seen.y.numpy(), "member": seen.member.numpy(), **recorder.kept(recorders, fitted)}
+        return Cell(histories(self.pipeline, inputs, recorders, fitted), arrays)
 
 
-class Evaluated(NamedTuple):
-    """The data of a target, and the rows that attacks on it see: rows int64 [n], member and known bool [n]."""
-
-    dataset: data.Dataset
-    roles: splits.Roles
-    rows: Tensor
-    member: Tensor
-    known: Tensor
-
-    def samples(self) -> tuple[Tensor, Tensor]:
-        """Inputs x [n, ...] and labels [n] of these rows."""
-        return self.dataset.x[self.rows], self.dataset.y[self.rows]
+def check_epochs(kind: str, pipeline: Pipeline, epochs: Sequence[int], weights: Sequence[int]) -> None:
+    """Raise ValueError, naming the kind of cell, unless these are epochs of the pipeline's last phase."""
+    last = pipeline.last.recipe.epochs
+    for name, numbers in (("epochs", epochs), ("weights", weights)):
+        if list(numbers) != sorted(set(numbers)) or (numbers and numbers[0] < 1) or (name == "epochs" and not numbers):
+            raise ValueError(f"{kind}: {name} must be rising whole numbers from 1 on, not {tuple(numbers)}")
+        if numbers and numbers[-1] > last:
+            raise ValueError(f"{kind}: training ends after epoch {last}; keep no epoch {numbers[-1]}")
 
 
-def evaluated(target: Models) -> Evaluated:
-    """The data of a target and its roles, from its seed alone."""
-    dataset = _load(target.data, target.samples, derive(target.seed, "data"))
-    roles = splits.arrange(target.arrangement, dataset, known=target.known, seed=derive(target.seed, "split"))
-    return Evaluated(dataset, roles, *roles.evaluation())
+def parts_of(needs: Sequence[Any], inputs: Sequence[Cell], k: int) -> Mapping[str, Any]:
+    """What model k starts from: the weights and end states that its parent's cell holds; nothing without one."""
+    if not needs:
+        return {}
+    (end,) = needs[0].weights
+    return {"start": recorder.weights(inputs[0], end, k), "carried": recorder.carried(inputs[0], k)}
 
 
-def train(
-    target: Models,
-    dataset: data.Dataset,
-    roles: Sequence[splits.Roles],
-    *,
-    seeds: Sequence[int],
-    recorders: Sequence["Recorder"],
-    scratch: Path,
-) -> list[training.Fitted]:
-    """Train models of the target's kind with its defenses, the k-th on the members of `roles[k]`."""
-    build = partial(models.build, target.model, dataset.shape, dataset.classes, scale=(dataset.mean, dataset.std))
-
-    def defend(k: int) -> list:
-        return [defense.hooks(dataset, roles[k]) for defense in target.defenses]
-
-    if len(seeds) == 1:
-        members, hooks = roles[0].target_train, [*defend(0), *recorders]
-        pair = dataset.x[members], dataset.y[members]
-        checkpoint = scratch / "training.pt"
-        return [training.fit(build, pair, target.recipe, seed=seeds[0], defenses=hooks, checkpoint=checkpoint)]
-    return training.fit_many(
-        build,
-        (dataset.x, dataset.y),
-        target.recipe,
-        seeds=seeds,
-        indices=[each.target_train for each in roles],
-        defenses=defend if target.defenses else None,
-        after_epoch=lambda k, run: recorders[k].after_epoch(run),
-    )
+def histories(
+    pipeline: Pipeline, inputs: Sequence[Cell], recorders: Sequence[Recorder], fitted: Sequence[Fitted]
+) -> dict[str, list]:
+    """A training cell's info: history at the kept epochs, and training, the curve through all phases; per model."""
+    phase = len(pipeline.phases) - 1
+    before = inputs[0].info["training"] if inputs else [[]] * len(fitted)
+    curves = [
+        [*past, *({"phase": phase, **row} for row in result.history)]
+        for past, result in zip(before, fitted, strict=True)
+    ]
+    return {"history": [each.history for each in recorders], "training": curves}
 
 
-def rebuild(target: Models, cell: Cell) -> list[nn.Module]:
+def predictions(cells: Sequence[Cell], *epochs: int) -> np.ndarray:
+    """The logits of all members of an ensemble, float32 [members, samples, classes], whatever was trained.
+
+    Ten cells of a model each, one cell of ten models or heads, one run with ten snapshots (ten epochs): members come
+    cell by cell, and in a cell model by model; with several epochs, all members of the first epoch come first.
+    """
+    return np.concatenate([cell.arrays[f"logits_{epoch}"] for epoch in epochs for cell in cells])
+
+
+def rebuild(target: Models, cell: Cell, epoch: int | None = None) -> list[nn.Module]:
     """The trained models of a cell, in eval mode on the CPU; on the device that trained them, their logits are its own.
 
-    Raises ValueError for a cell that was trained without `weights`.
+    epoch: of the last phase, by default its end. Raises ValueError where only logits were kept of them.
     """
-    if not target.weights:
-        raise ValueError("only logits were kept of these models: train them with Models(..., weights=True)")
-    size = size_of(target.data, samples=target.samples)
-    return [_rebuilt(target.model, size, _state(cell, k)) for k in range(target.count)]
+    epoch = target.pipeline.last.recipe.epochs if epoch is None else epoch
+    return [_rebuilt(target.pipeline, recorder.weights(cell, epoch, k)) for k in range(target.count)]
 
 
-def _state(cell: Cell, k: int) -> dict[str, Tensor]:
-    prefix = f"weights_{k}."
-    named = {name.removeprefix(prefix): array for name, array in cell.arrays.items() if name.startswith(prefix)}
-    return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
-
-
-def _rebuilt(name: str, size: splits.Pool, state: dict[str, Tensor]) -> nn.Module:
+def _rebuilt(pipeline: Pipeline, state: dict[str, Tensor]) -> nn.Module:
+    size = pipeline.size
     scale = [state[f"scale.{part}"].flatten().tolist() for part in ("mean", "std")]
+    channels = size.shape[0]
     with forked(0):  # the weights that are drawn here are replaced
-        model = models.build(name, size.shape, size.classes, scale=scale if len(scale[0]) == size.shape[0] else None)
+        model = models.build(
+            pipeline.model,
+            size.shape,
+            size.classes,
+            norm=pipeline.norm,
+            scale=(scale[0], scale[1]) if len(scale[0]) == channels else None,
+        )
     model.load_state_dict(state)
     # The layout that `fit` trains in: another one rounds differently.
     return (model.to(memory_format=torch.channels_last) if convolves(model) else model).eval()
-
-
-# The ten members of an ensemble are ten cells on the same draw.
-@lru_cache(maxsize=1)
-def _load(name: str, samples: tuple[int, int] | None, seed: int) -> data.Dataset:
-    return data.load(name, samples=samples, seed=seed)
-
-
-@lru_cache
-def _rows(arrangement: str, pool: splits.Pool) -> tuple[int, int, int]:
-    roles = splits.arrange(arrangement, pool, known=0.5, seed=0)  # neither share nor seed changes the numbers
-    member = roles.evaluation()[1]
-    return len(roles.target_train), int(member.sum()), int((~member).sum())
-
-
-class Recorder:
-    """A hook that keeps the logits of given samples after given epochs. It changes nothing in the training."""
-
-    def __init__(self, x: Tensor, labels: Tensor, member: Tensor, epochs: tuple[int, ...]):
-        self.x, self.labels, self.member, self.epochs = x, labels, member, epochs
-        self.identity = epochs  # the samples follow from the cell's configuration; hashing them would take its time
-        self.logits: dict[int, Tensor] = {}
-        self.history: list[dict] = []
-
-    def after_epoch(self, run: training.TrainingRun) -> None:
-        if run.epoch not in self.epochs:
-            return
-        logits = training.logits(run.model, self.x)
-        right = (logits.argmax(1) == self.labels).double()
-        self.logits[run.epoch] = logits
-        self.history.append(
-            {
-                "epoch": run.epoch,
-                "learning_rate": run.history[-1]["lr"],
-                "train_accuracy": right[self.member].mean().item(),
-                "test_accuracy": right[~self.member].mean().item(),
-            }
-        )
-
-    def answers(self, epoch: int) -> np.ndarray:
-        """The logits after this epoch; ValueError where training had stopped before."""
-        if epoch not in self.logits:
-            raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
-        return self.logits[epoch].numpy()
-
-    def state_dict(self) -> dict:
-        return {"logits": self.logits, "history": self.history}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.logits, self.history = state["logits"], state["history"]

@@ -1,10 +1,12 @@
 """The cells that ask a trained model itself: label-only and gradient attacks, as rows of numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +18,11 @@ from mialab.attacks.boundary import Search, boundary_distances
 from mialab.attacks.gradients import input_scores, weight_scores
 from mialab.attacks.label_only import augmentation_scores, bit_flip_scores, noise_scores
 from mialab.attacks.target import Target
-from mialab.cells.attacked import known_of
-from mialab.cells.cost import BACKWARD, Work
-from mialab.cells.models import Models, evaluated, rebuild
+from mialab.cells.attacked import KNOWN, known_mask
+from mialab.cells.models import Models, predictions, rebuild
+from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import devices, rows, setting
-from mialab.engine.store import Cell
+from mialab.engine.store import Cell, Config
 from mialab.names import unknown
 from mialab.seeds import derive
 from mialab.training.loop import default_device
@@ -81,7 +83,7 @@ QUERIES = {
 
 
 @dataclass(frozen=True)
-class Queried:
+class Queried(Config):
     """Attacks on `models` trained models as one ensemble, after their last epoch, that ask more than their logits.
 
     target: the cell of the first `target.count` models, with `weights`; the others differ from it in `first` alone.
@@ -94,18 +96,19 @@ class Queried:
     """
 
     KIND: ClassVar[str] = "queried"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     target: Models
     attacks: tuple[str, ...]
     models: int = 1
     samples: int | None = None
     fusion: str = "confidence"
-    known: float | None = None
+    known: float = KNOWN
 
     def __post_init__(self):
-        if not self.target.weights:
-            raise ValueError("Queried: the models themselves are needed: train them with Models(..., weights=True)")
+        if self._epoch not in self.target.weights or self._epoch not in self.target.epochs:
+            wanted = f"epochs=(..., {self._epoch}), weights=({self._epoch},)"
+            raise ValueError(f"Queried: the models themselves are needed: train them with Models(..., {wanted})")
         if self.target.first or self.models < 1 or self.models % self.target.count:
             raise ValueError(f"Queried: {self.models} models do not fill cells of {self.target.count} from model 0 on")
         for name in self.attacks:
@@ -116,11 +119,21 @@ class Queried:
 
     @property
     def data(self) -> str:
-        return self.target.data
+        """The name of the data set."""
+        return self.target.pipeline.data
 
     @property
     def seed(self) -> int:
-        return self.target.seed
+        """The repetition."""
+        return self.target.pipeline.seed
+
+    @property
+    def _epoch(self) -> int:
+        return self.target.pipeline.last.recipe.epochs
+
+    def columns(self) -> dict[str, Any]:
+        """What tells rows of this cell from others, as far as it is known before anything is computed."""
+        return {**self.target.columns(), "epoch": self._epoch, "models": self.models, "fusion": self.fusion}
 
     def needs(self) -> tuple[Models, ...]:
         return self.target.cells(self.models)
@@ -129,10 +142,10 @@ class Queried:
         models = [one.to(default_device(None)) for cell in inputs for one in rebuild(self.target, cell)]
         target = Target(models, how=self.fusion)
         arrays = inputs[0].arrays
-        known = known_of(arrays, self.known, self.seed)
+        known = known_mask(arrays, self.known, self.seed)
         asked = self._asked(arrays["labels"], arrays["member"], known)
-        x = evaluated(self.target).samples()[0][asked]
-        logits = np.concatenate([cell.arrays[f"logits_{self.target.epochs[-1]}"] for cell in inputs])
+        x = evaluated(self.target.pipeline).x()[asked]
+        logits = predictions(inputs, self._epoch)
         outputs = audit.Outputs(logits[:, asked], arrays["labels"][asked], arrays["member"][asked])
         chosen = [_attack(name, target, x) for name in self.attacks]
         seed = derive(self.seed, "queried")
@@ -142,14 +155,9 @@ class Queried:
         of = {"asked": asked, "labels": outputs.labels, "member": outputs.member, "known": known[asked]}
         return Cell(info, scores | of)
 
-    def work(self) -> Work:
-        """What this cell computes, found without loading any data: forward passes and their like."""
-        passes = sum(QUERIES[name].passes for name in self.attacks) * (self.samples or self._evaluated)
-        return self.target.work()._replace(epochs=0, scored=passes, models=self.models)
-
     @property
     def _evaluated(self) -> int:
-        return sum(self.target.rows[1:])
+        return sum(self.target.pipeline.row_counts[1:])
 
     def _asked(self, labels: np.ndarray, member: np.ndarray, known: np.ndarray) -> np.ndarray:
         if self.samples is None:
@@ -159,8 +167,7 @@ class Queried:
         return np.flatnonzero(splits.known(strata, member, share=share, seed=seed))
 
     def _rows(self, first: Cell, report: audit.Report) -> list[dict]:
-        epoch, models = self.target.epochs[-1], self.models
-        of = setting(self.target, first, epoch, models=models, fusion=self.fusion, access="")
+        of = setting(self.target, first, self._epoch, models=self.models, fusion=self.fusion, access="")
         found = rows(of | {"samples": len(report.labels)}, self.seed, [report])
         return [{**row, "access": QUERIES[row["attack"]].access} for row in found]
 

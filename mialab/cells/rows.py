@@ -1,6 +1,9 @@
 """Audits as rows: long, one per attack, with what tells it from others first and then shares with their intervals."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +22,23 @@ def rows(setting: dict, seed: int, reports: Sequence[audit.Report]) -> list[dict
     return [{**setting, "attack": name, "seed": seed, **_columns(reports, name)} for name in reports[0].attacks]
 
 
-def setting(target: Models, first: Cell, epoch: int, *, models: int, fusion: str, access: str) -> dict:
-    """What an audit is of: data, model, method (defenses), epoch, learning_rate (at its end), models, fusion, access.
+def setting(target: Models, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:
+    """What an audit is of: the pipeline's columns, epoch, learning_rate (at its end), then the columns given.
 
     first: the cell of the target's first models.
     """
     kept = next(row for row in first.info["history"][0] if row["epoch"] == epoch)
-    return {
-        "data": target.data,
-        "model": target.model,
-        "method": target.method,
-        "epoch": epoch,
-        "learning_rate": kept["learning_rate"],
-        "models": models,
-        "fusion": fusion,
-        "access": access,
-    }
+    return {**target.columns(), "epoch": epoch, "learning_rate": kept["learning_rate"], **columns}
+
+
+def curve(setting: dict, seed: int, name: str, points: Sequence[dict]) -> dict[str, Any]:
+    """A named curve as an experiment's `curves` holds it: the setting, seed and name, and points column by column.
+
+    points: one dict per epoch, all with the same columns; a column that some lack is left out.
+    """
+    shared = [column for column in points[0] if all(column in point for point in points)] if points else []
+    columns = {column: [point[column] for point in points] for column in shared}
+    return {**setting, "seed": seed, "curve": name, "points": columns}
 
 
 def devices(cells: Sequence[Cell]) -> list[str]:
@@ -47,8 +51,8 @@ def _columns(reports: Sequence[audit.Report], attack: str) -> dict:
     audits = [_figures(report, attack) for report in reports]
     columns = {}
     for name in audits[0]:
-        each = [figures[name] for figures in audits]
-        mean = None if None in each else np.mean([figure[:3] for figure in each], axis=0).tolist()
+        figures = [found[name] for found in audits]
+        mean = None if None in figures else np.mean([figure[:3] for figure in figures], axis=0).tolist()
         columns |= {name: mean and mean[0], f"{name}_interval": mean and mean[1:]}
     return {**columns, "member_share": float(reports[0].member[reports[0].evaluated].mean())}
 

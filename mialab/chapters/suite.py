@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from mialab.attacks import References
-from mialab.cells.models import Models, evaluated
+from mialab.cells.models import Models, predictions
+from mialab.cells.pipeline import evaluated
 from mialab.cells.shadows import references
 from mialab.engine.executors import open_executor
 from mialab.engine.run import run
@@ -29,17 +30,17 @@ class Suite:
     def outputs(self) -> Outputs:
         """The target's logits [1, samples, classes], labels and membership [samples]."""
         arrays = self._trained.arrays
-        return Outputs(arrays[f"logits_{self.target.epochs[-1]}"], arrays["labels"], arrays["member"])
+        return Outputs(predictions([self._trained], self.target.epochs[-1]), arrays["labels"], arrays["member"])
 
     @property
     def known(self) -> np.ndarray:
         """Whose membership the attacker knows, bool [samples]; attacks are judged on all others."""
-        return self._trained.arrays["known"]
+        return self._attacked[0].arrays["known"]
 
     @property
     def x(self) -> np.ndarray:
         """The samples themselves, [samples, ...]."""
-        return evaluated(self.target).samples()[0].numpy()
+        return evaluated(self.target.pipeline).x().numpy()
 
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
@@ -57,7 +58,7 @@ class Suite:
 
         Of an even number, each sample is in the training sets of half.
         """
-        every = references(self._shadows)
+        every = references(self._shadows, self.target.epochs[-1])
         number = len(every.member) if shadows is None else shadows
         if number % 2 or not 2 <= number <= len(every.member):
             raise ValueError(f"found {number} shadows; choose an even number from 2 to {len(every.member)}")

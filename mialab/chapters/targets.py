@@ -1,8 +1,8 @@
 """Single trained models by name, for chapters that look at one of them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from mialab.cells.models import Models
+from mialab.cells.models import Models, predictions
 from mialab.engine.grid import PRESETS
 from mialab.engine.store import Cell, Store, open_store
 from mialab.experiments.basics import TARGETS
@@ -31,14 +31,14 @@ class TrainedTarget:
         if epoch not in self.epochs:
             raise KeyError(f"no outputs were kept after epoch {epoch}; kept: {', '.join(map(str, self.epochs))}")
         arrays = self.cell.arrays
-        return Outputs(arrays[f"logits_{epoch}"], arrays["labels"], arrays["member"])
+        return Outputs(predictions([self.cell], epoch), arrays["labels"], arrays["member"])
 
 
 def targets(preset: str) -> dict[str, Models]:
     """The single models of this preset by name, which is their data's."""
     if preset not in PRESETS:
         raise ValueError(unknown("preset", preset, PRESETS))
-    return {target.data: target for target in TARGETS[preset]}
+    return {target.pipeline.data: target for target in TARGETS[preset]}
 
 
 def target(name: str, *, preset: str = "smoke", seed: int = 0, store: Store | None = None) -> TrainedTarget:
@@ -50,5 +50,5 @@ def target(name: str, *, preset: str = "smoke", seed: int = 0, store: Store | No
     known = targets(preset)
     if name not in known:
         raise ValueError(unknown(f"target (preset {preset!r})", name, known))
-    config = replace(known[name], seed=seed)
+    config = known[name].seeded(seed)
     return TrainedTarget(config, (store or open_store()).get(config))

@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory (`load`), known distributions (`distribution`), image folders (`folder`).
+"""Data sets as tensors in memory or image folders (`load`, `folder`), known distributions (`distribution`).
 
 Downloads go to the folder $MIALAB_DATA, by default ${XDG_CACHE_HOME:-~/.cache}/mialab-data, in the layout that
 torchvision or the distributor leaves. Every load checks, before it uses a file:
@@ -12,16 +12,16 @@ torchvision or the distributor leaves. Every load checks, before it uses a file:
   labels of the right form, but their number is free. A download that is none of it is removed; of the first that is,
   the sha256 is recorded beside it in `<archive>.sha256`, and downloads and file must have that from then on. A copy
   put there by hand has no record.
-- Image folders: nothing but that each image can be decoded when it is read.
+- Image folders: how many images and classes there are, and that each image can be decoded when it is read.
 """
 
 import os
 
-from mialab.data import tabular, vision
+from mialab.data import streams, tabular, vision
 from mialab.data.dataset import Dataset
 from mialab.data.download import DataError, root_folder
 from mialab.data.embedded import GENERATORS, Prototypes, Textures, digits, generated
-from mialab.data.vision import Folder, Stream, folder
+from mialab.data.streams import Folder, Stream, folder
 from mialab.names import unknown
 
 __all__ = [
@@ -49,11 +49,12 @@ _FILES = {
     "texas100": tabular.TEXAS100,
     "location30": tabular.LOCATION30,
 }
+_FOLDERS = ("tiny-imagenet-10", "imagenet")
 
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows: embedded ones first."""
-    return (*GENERATORS, "digits", *_FILES)
+    return (*GENERATORS, "digits", *_FILES, *_FOLDERS)
 
 
 def load(
@@ -63,19 +64,23 @@ def load(
     samples: tuple[int, int] | None = None,
     root: str | os.PathLike | None = None,
     download: bool = True,
-) -> Dataset:
-    """Load one data set into memory.
+    workers: int = 0,
+) -> Dataset | Folder:
+    """Load one data set into memory; `tiny-imagenet-10` and `imagenet` stay in their files, which rows are read from.
 
     `seed` and `samples` = (train, test) choose what the generators `textures` and `prototypes` draw from their one
     fixed distribution; real data sets have no choice. Files are looked for under `root`, else $MIALAB_DATA, else
-    ${XDG_CACHE_HOME:-~/.cache}/mialab-data, and downloaded there if missing and `download`. Raises ValueError for an
-    unknown name, which lists close ones, and DataError for files that are missing, truncated or altered.
+    ${XDG_CACHE_HOME:-~/.cache}/mialab-data, and downloaded there if missing and `download`; image folders are put there
+    by hand, as <name>/{train,val}/<class>/*.JPEG, and read ahead by so many `workers`. Raises ValueError for an unknown
+    name, which lists close ones, and DataError for files that are missing, truncated or altered.
     """
     _known(name, names())
     if name in GENERATORS:
         return generated(name, seed, samples)
     if samples is not None:
         raise ValueError(f"{name} has a fixed number of samples; samples= is for {', '.join(GENERATORS)}")
+    if name in _FOLDERS:
+        return streams.named(name, root_folder(root), workers)
     return digits() if name == "digits" else _FILES[name](root_folder(root), download)
 
 

@@ -34,7 +34,24 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.y)
 
+    def rows(self, row_ids: Tensor, *, batch: int = 64, shuffle: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Samples x [k, ...] and labels int64 [k] of these rows: int64 [k] in any order, repeats allowed.
+
+        batch, shuffle and seed matter to an image folder's stream alone.
+        """
+        row_ids = checked_rows(self.name, len(self), row_ids)
+        return self.x[row_ids], self.y[row_ids]
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(self.x.shape[1:])
+
+
+def checked_rows(name: str, n_rows: int, row_ids: Tensor) -> Tensor:
+    """Return the row ids; ValueError unless they are int64 [k] and rows of the data set of that name and size."""
+    if row_ids.dtype != torch.int64 or row_ids.ndim != 1:
+        raise ValueError(f"{name}: row_ids must be int64 [k], not {row_ids.dtype} {list(row_ids.shape)}")
+    if len(row_ids) and not 0 <= row_ids.min() <= row_ids.max() < n_rows:
+        raise ValueError(f"{name}: row_ids run from {row_ids.min()} to {row_ids.max()}, expected 0 to {n_rows - 1}")
+    return row_ids

@@ -17,7 +17,8 @@ class Known:
     """A data set's size: the shape of a sample, classes, rows in all, rows of the official training set (or None).
 
     `files` are what a load reads first, under the folder of all data sets: any one of them will do; () for the
-    embedded ones. `y` stands in for the labels, all of one class, so that splits can be sized.
+    embedded ones; `by_hand`: no load downloads them. `y` stands in for the labels, all of one class, so that splits can
+    be sized.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Known:
     rows: int
     train: int | None = None
     files: tuple[str, ...] = ()
+    by_hand: bool = False
 
     @property
     def y(self) -> Tensor:
@@ -44,6 +46,8 @@ _ALL = (
     Known("purchase100", (600,), 100, 197_324, None, ("purchase100/dataset_purchase.tgz",)),
     Known("texas100", (6169,), 100, 67_330, None, ("texas100/dataset_texas.tgz",)),
     Known("location30", (446,), 30, 5010, None, ("location30/dataset_location.tgz",)),
+    Known("tiny-imagenet-10", (3, 64, 64), 10, 5500, 5000, ("tiny-imagenet-10/train",), by_hand=True),
+    Known("imagenet", (3, 224, 224), 1000, 1_331_167, 1_281_167, ("imagenet/train",), by_hand=True),
 )
 _BY_NAME = {known.name: known for known in _ALL}
 

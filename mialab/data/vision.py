@@ -1,14 +1,11 @@
-"""Image data sets in torchvision's own files: MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN, ImageNet's folders."""
+"""Image data sets in torchvision's own files: MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN."""
 
 import gzip
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mialab.data.dataset import Dataset
 from mialab.data.download import DataError, damaged, fetch, landing, present, unpack, verify
@@ -19,7 +16,6 @@ _CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _SVHN = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
 _MNIST = (0.1307,), (0.3081,)
 _FASHION = (0.2860,), (0.3530,)
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Of the unpacked files; the MD5s that torchvision knows are those of the packed ones.
 _IDX_SHA256 = {
@@ -121,91 +117,3 @@ def _unpack_idx(plain: Path, mirrors: list[str], md5: str, download: bool) -> No
             shutil.copyfileobj(source, file)
     except OSError as error:
         raise damaged(plain, f"cannot be unpacked ({error})") from error
-
-
-@dataclass
-class Stream:
-    """Batches (x uint8 [b, 3, size, size], y int64 [b]) read from image files, anew at every iteration.
-
-    `images` is a torchvision ImageFolder; `len` counts batches; `y` holds all labels in file order. With `shuffle`,
-    the order follows from `seed` and the epoch alone; the training loop sets the epoch before each pass.
-    """
-
-    images: object
-    batch: int
-    seed: int
-    shuffle: bool
-    workers: int = 0
-    epoch: int = 0
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch)
-
-    @property
-    def y(self) -> Tensor:
-        return torch.tensor(self.images.targets)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
-        yield from torch.utils.data.DataLoader(
-            self.images,
-            batch_size=self.batch,
-            sampler=order.tolist() if self.shuffle else None,
-            num_workers=self.workers,
-            generator=torch.Generator(),  # else the loader would draw from the global one
-        )
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A data set too large for memory: shuffled `train` and ordered `val` streams; mean and std are ImageNet's."""
-
-    train: Stream
-    val: Stream
-    class_names: tuple[str, ...]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...] = _IMAGENET[0]
-    std: tuple[float, ...] = _IMAGENET[1]
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-    def __len__(self) -> int:
-        """Images in both streams."""
-        return len(self.train.images) + len(self.val.images)
-
-
-def folder(path: str | Path, *, size: int = 224, batch: int = 64, seed: int = 0, workers: int = 0) -> Folder:
-    """Stream images from ImageNet's layout, `path`/{train,val}/<class>/*.JPEG, never whole in memory.
-
-    Each image is turned to RGB, its shorter side resized to size * 8/7 pixels and its centre cut to size x size, the
-    same for members and non-members; random crops and flips are the training loop's. Raises DataError.
-    """
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
-
-    steps = Compose([Resize(round(size * 8 / 7)), CenterCrop(size), PILToTensor()])
-    try:
-        parts = [ImageFolder(Path(path) / part, transform=steps, loader=_rgb) for part in ("train", "val")]
-    except OSError as error:
-        raise DataError(f"{path}: not in ImageNet's layout, {{train,val}}/<class>/*.JPEG ({error})") from error
-    train, val = parts
-    if train.classes != val.classes:
-        odd = sorted(set(train.classes) ^ set(val.classes))
-        raise DataError(f"{path}: train and val differ in classes ({', '.join(odd[:5])}); give both the same folders")
-    streams = [Stream(p, batch, seed, shuffle=p is train, workers=workers) for p in parts]
-    return Folder(*streams, class_names=tuple(train.classes), shape=(3, size, size))
-
-
-def _rgb(path: str):
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path}: not a whole image ({error}); remove it or put an intact copy there") from error

@@ -2,26 +2,30 @@
 
 from dataclasses import replace
 
-from mialab import training
 from mialab.cells.attacked import Attacked
 from mialab.cells.models import Models
+from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.shadows import Shadows
 from mialab.engine.grid import Experiment
-from mialab.experiments.basics import ALEXNET, SMALL
+from mialab.experiments.basics import ALEXNET, FASHION
+from mialab.splits import Arrangement
+from mialab.training import Phase, Recipe, Steps
 
 # WRN-28-2 on half of CIFAR-10's training set, as in Carlini et al. 2022; steps instead of their cosine are our choice.
-WIDE = training.Recipe(epochs=100, batch=256, lr=0.1, weight_decay=5e-4, milestones=(50, 75), augment=("crop", "flip"))
+WIDE = Recipe(epochs=100, batch=256, lr=0.1, weight_decay=5e-4, schedule=Steps((50, 75)), augment=("crop", "flip"))
 
-# Half of the rows are members, and the attacker knows a fifth of either side: of `textures` 1,000 non-members are left
+# Half of the rows are members, and the attacker knows a fifth of either side: of `fashion` 1,000 non-members are left
 # to judge by, so that a TPR at 1 % FPR stands on ten of them. The share and all but `paper`'s sizes are ours.
-HALF = {"arrangement": "carlini", "known": 0.2, "weights": True}
+KNOWN = 0.2
+HALF = Arrangement("carlini")
+SHORT = replace(ALEXNET, epochs=30)
 TARGET = {
-    "smoke": Models("textures", "small_cnn", SMALL, epochs=(24,), samples=(2500, 0), **HALF),
-    "course": Models("cifar10", "alexnet", replace(ALEXNET, epochs=30), epochs=(30,), **HALF),
-    "paper": Models("cifar10", "wrn28_2", WIDE, epochs=(100,), **HALF),
+    "smoke": FASHION,
+    "course": Models(Pipeline("cifar10", "alexnet", (Phase(SHORT),), arrangement=HALF), (30,), weights=(30,)),
+    "paper": Models(Pipeline("cifar10", "wrn28_2", (Phase(WIDE),), arrangement=HALF), (100,), weights=(100,)),
 }
-SHADOWS = {"smoke": (8, 16, 32, 64), "course": (8, 16), "paper": (8, 16, 32, 64, 128, 256)}
+SHADOWS = {"smoke": (8, 16, 32), "course": (8, 16), "paper": (8, 16, 32, 64, 128, 256)}
 PER_CELL = {"smoke": 8, "course": 1, "paper": 1}  # a single one has a checkpoint
 MOST_SEARCHED = 500  # samples whose distance to the boundary is looked for, at 1,273 queries each
 
@@ -36,11 +40,11 @@ CHEAP_QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradi
 
 
 def _attacks(preset: str, seed: int) -> tuple[Attacked | Queried, ...]:
-    target = replace(TARGET[preset], seed=seed)
+    target = TARGET[preset].seeded(seed)
     return (
         replace(_with_shadows(preset, seed, SHADOWS[preset][-1]), attacks=(*WITHOUT, *WITH_SHADOWS), scores=True),
-        Queried(target, CHEAP_QUERIES),
-        Queried(target, ("label-boundary",), samples=MOST_SEARCHED),
+        Queried(target, CHEAP_QUERIES, known=KNOWN),
+        Queried(target, ("label-boundary",), samples=MOST_SEARCHED, known=KNOWN),
     )
 
 
@@ -49,10 +53,10 @@ def _shadows(preset: str, seed: int) -> tuple[Attacked, ...]:
 
 
 def _with_shadows(preset: str, seed: int, number: int) -> Attacked:
-    target = replace(TARGET[preset], seed=seed)
-    shadow = Shadows(target, count=PER_CELL[preset])
+    target = TARGET[preset].seeded(seed)
+    shadow = Shadows(target.pipeline, target.epochs[-1:], count=PER_CELL[preset])
     chosen = (*LIKELIHOODS, "shadow-thresholds")  # those that train a network take seconds, with any number
-    return Attacked(target, target.epochs[-1], attacks=chosen, shadow=shadow, shadows=number)
+    return Attacked(target, target.epochs[-1], attacks=chosen, known=KNOWN, shadow=shadow, shadows=number)
 
 
 _VALUES = ("train_accuracy", "test_accuracy", "auc", "balanced_accuracy", "tpr_0.01", "tpr_0.001")

@@ -3,8 +3,10 @@
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from mialab.models import cifar, small, torchvision_nets
@@ -95,6 +97,21 @@ def weights(model: nn.Module) -> int:
 def parameters(model: nn.Module) -> int:
     """Number of all trainable parameters, without buffers."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def multiply_adds(name: str, shape: Sequence[int], classes: int) -> float:
+    """Multiply-adds of one sample's forward pass, in convolutions and linear layers; nothing is computed for it, and
+    no memory taken."""
+    return _multiply_adds(name, tuple(shape), classes)
+
+
+@cache
+def _multiply_adds(name: str, shape: tuple[int, ...], classes: int) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as flops:
+        build(name, shape, classes).eval()(torch.empty(1, *shape))
+    return flops.get_total_flops() / 2
 
 
 def _parse(name: str) -> tuple[_Family, list[int]]:

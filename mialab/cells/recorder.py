@@ -1,0 +1,103 @@
+"""What is kept of a training as it goes: answers, accuracies and weights after given epochs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mialab import training
+from mialab.cells.pipeline import Evaluated
+from mialab.engine.store import Cell
+
+
+class Recorder(training.Hooks):
+    """Keeps logits after some epochs, and weights after some. It changes nothing in the training.
+
+    seen: the rows that are answered; member: whose accuracy counts as train accuracy, bool [n], a shadow's own for a
+    shadow.
+    """
+
+    observes = True
+
+    def __init__(self, seen: Evaluated, member: Tensor, epochs: Sequence[int], weights: Sequence[int] = ()):
+        self.samples, self.labels, self.member = seen.samples(), seen.y, member
+        self.epochs, self.weight_epochs = tuple(epochs), tuple(weights)
+        self.logits: dict[int, Tensor] = {}
+        self.weights: dict[int, dict[str, Tensor]] = {}
+        self.history: list[dict] = []
+
+    def after_epoch(self, run: training.TrainingRun) -> None:
+        if run.epoch in self.weight_epochs:
+            # A copy: the loop goes on training the living tensors.
+            self.weights[run.epoch] = {name: value.cpu().clone() for name, value in run.module.state_dict().items()}
+        if run.epoch in self.epochs:
+            self.logits[run.epoch] = answers(run.module, self.samples)
+            self.history.append(self._row(run))
+
+    def _row(self, run: training.TrainingRun) -> dict:
+        right = (self.logits[run.epoch].argmax(1) == self.labels).double()
+        return {
+            "epoch": run.epoch,
+            "learning_rate": run.history[-1]["lr"],
+            "train_accuracy": right[self.member].mean().item(),
+            "test_accuracy": right[~self.member].mean().item(),
+        }
+
+    def at(self, epoch: int) -> np.ndarray:
+        """The logits after this epoch; ValueError where training had stopped before."""
+        if epoch not in self.logits:
+            raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
+        return self.logits[epoch].numpy()
+
+    def state_dict(self) -> dict:
+        return {"logits": self.logits, "weights": self.weights, "history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.logits, self.weights, self.history = state["logits"], state["weights"], state["history"]
+
+
+def answers(model: torch.nn.Module, samples: Any) -> Tensor:
+    """The logits float32 [n, classes] on tensors (x, y) or on a source of batches, in their order."""
+    if isinstance(samples, tuple):
+        return training.logits(model, samples[0])
+    return training.logits(model, samples)[0]
+
+
+def kept(recorders: Sequence[Recorder], fitted: Sequence[training.Fitted]) -> dict[str, np.ndarray]:
+    """A training cell's arrays: logits_{epoch} [models, samples, classes], weights_{epoch}_{k}.{name}, carried_{k}."""
+    arrays = {f"logits_{epoch}": np.stack([each.at(epoch) for each in recorders]) for epoch in recorders[0].epochs}
+    for k, recorder in enumerate(recorders):
+        for epoch, state in recorder.weights.items():
+            arrays |= {f"weights_{epoch}_{k}.{name}": value.numpy() for name, value in state.items()}
+    for k, result in enumerate(fitted):
+        if result.carried:
+            arrays[f"carried_{k}"] = _packed(result.carried)
+    return arrays
+
+
+def weights(cell: Cell, epoch: int, k: int) -> dict[str, Tensor]:
+    """The weights and buffers of model k after an epoch; ValueError where they were not kept."""
+    prefix = f"weights_{epoch}_{k}."
+    named = {name.removeprefix(prefix): array for name, array in cell.arrays.items() if name.startswith(prefix)}
+    if not named:
+        raise ValueError(f"only logits were kept after epoch {epoch}: train with Models(..., weights=({epoch},))")
+    return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
+
+
+def carried(cell: Cell, k: int) -> Mapping[str, dict]:
+    """What the defenses of model k ended with, by their names."""
+    packed = cell.arrays.get(f"carried_{k}")
+    if packed is None:
+        return {}
+    return torch.load(io.BytesIO(packed.tobytes()), map_location="cpu", weights_only=True)
+
+
+def _packed(state: Mapping[str, dict]) -> np.ndarray:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return np.frombuffer(buffer.getvalue(), dtype=np.uint8)
