@@ -292,6 +292,8 @@ def test_the_hidden_cells_stay_hidden(html):
         ('<img src="a.png" alt="">', "without alternative text"),
         ('<img src="a.png">', "without alternative text"),
         ('<img src="a.png" alt="_images/a.png">', "without alternative text"),
+        ('<svg role="img"></svg>', "drawing without alternative text"),
+        ('<svg role="img" aria-labelledby="here gone"></svg>', "drawing without alternative text"),
         ('<script src="https://cdn.example/x.js"></script>', "loads from outside"),
         ('<link rel="stylesheet" href="//cdn.example/x.css">', "loads from outside"),
         ('<script type="application/vnd.jupyter.widget-view+json">{}</script>', "needs a kernel"),
@@ -301,6 +303,7 @@ def test_each_check_of_the_pages_notices_its_planted_fault(tmp_path, body, fault
     good = '<p id="here"><a href="other.html#there">x</a><a href="#here">y</a><img src="a.png" alt="A line."></p>'
     (tmp_path / "a.png").touch()
     (tmp_path / "other.html").write_text('<p id="there"><a href="https://elsewhere.example/">fine</a></p>')
+    good += '<svg role="img" aria-labelledby="here"></svg><svg role="img" aria-label="A line."></svg><svg></svg>'
     (tmp_path / "page.html").write_text(good)
     assert built.faults(tmp_path) == []
     (tmp_path / "page.html").write_text(good + body)
