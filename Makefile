@@ -38,12 +38,16 @@ lab: setup
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[lab]'
 	$(VENV)/bin/jupyter lab book
 
+# EDITION=student writes notebooks without solutions into _build/student and leaves the others alone.
+EDITION ?= full
+
 notebooks: setup
-	$(PY) book/_tools/export.py
+	$(PY) book/_tools/export.py --edition $(EDITION)
 
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) book/_tools/lint.py
 	$(PY) book/_tools/export.py --check
 
 # Resolve afresh and write what was installed: run it to take newer versions, then read the difference.

@@ -1,5 +1,6 @@
 """Chapters as notebooks: the same to the last byte, plain Markdown, nothing lost."""
 
+import base64
 import os
 import re
 import shutil
@@ -74,10 +75,10 @@ def code(notebook):
         ("H{sub}`2`O", "H<sub>2</sub>O"),
         ("(sec-here)=\n## Here\n\nsee {ref}`sec-here`", "## Here\n\nsee Here"),
         ("% a remark\nText", "Text"),
-        ("$$\na\n$$ (eq-a)\n\nBy {eq}`eq-a`.", "$$\na \\tag{1}\n$$\n\nBy (1)."),
+        ("$$\na\n$$ (eq-a)\n\nBy {eq}`eq-a`.", "$$\na \\tag{1.1}\n$$\n\nBy (1.1)."),
         ("```{note}\nText\n```", "> **Note**\n>\n> Text"),
         (":::{admonition} A *title*\n:class: tip\n\n- item\n:::", "> **A *title***\n>\n> - item"),
-        ("```{dropdown} More\nText\n```", "> **More**\n>\n> Text"),
+        ("```{dropdown} More\nText\n```", "<details>\n<summary>More</summary>\n\nText\n\n</details>"),
         ("```{prf:theorem} Name\n:label: thm\n\n$x$\n```", "> **Theorem (Name)**\n>\n> $x$"),
         ("```{prf:proof}\nClear.\n```", "> **Proof**\n>\n> Clear."),
         ("````{tab-set}\n```{tab-item} Laptop\nText\n```\n````", "> **Laptop**\n>\n> Text"),
@@ -101,13 +102,68 @@ def test_boxes_within_boxes_are_quoted_twice(book):
     source = "`````{note}\nOuter\n\n````{exercise} Name\n:label: ex-a\n\n```{tip}\nInner\n```\n````\n`````"
     found = words(book(source))
     assert "> Outer" in found
-    assert "> > **Exercise 1 (Name)**" in found
+    assert "> > **Exercise 1.1 (Name)**" in found
     assert "> > > Inner" in found
 
 
-def test_exercises_are_numbered_through_the_book_as_on_the_pages(book):
-    (book.root / "book" / "00_zero.md").write_text(HEADER + "\n# Zero\n\n```{exercise}\n:label: ex-0\nx\n```\n")
-    assert words(book("```{exercise} Name\n:label: ex-a\nx\n```")).startswith("> **Exercise 2 (Name)**")
+def test_exercises_and_equations_are_numbered_by_chapter_and_those_of_chapter_00_have_no_chapters_number(book):
+    body = "\n```{exercise} Name\n:label: ex-%d\nx\n```\n\n$$\na\n$$ (eq-%d)\n"
+    (book.root / "book" / "00_zero.md").write_text(HEADER + "\n# Zero\n" + body % (0, 0))
+    (book.root / "book" / "12_twelve.md").write_text(HEADER + "\n# Twelve\n" + body % (12, 12))
+    found = words(book(body % (1, 1) + body % (2, 2) + "\n{ref}`ex-0`, {eq}`eq-0`, {ref}`ex-12`, {eq}`eq-12`"))
+    assert "**Exercise 1.1 (Name)**" in found and "**Exercise 1.2 (Name)**" in found
+    assert "\\tag{1.1}" in found and "\\tag{1.2}" in found
+    assert re.sub(r"\]\([^)]*\)", "]", found.splitlines()[-1]) == "[Exercise 1], [(1)], [Exercise 12.1], [(12.1)]"
+
+
+def test_a_diagram_travels_inside_the_notebook_with_its_text_number_and_caption(book):
+    (book.root / "book" / "diagrams").mkdir()
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg"><desc id="d">Two "dots".</desc></svg>'
+    (book.root / "book" / "diagrams" / "dots.svg").write_text(drawing)
+    found = words(book("```{diagram} dots\n:name: fig-dots\n\nThe *dots*.\n```\n\nSee {numref}`fig-dots`."))
+    picture, caption, reference = found.split("\n\n")
+    assert picture.startswith('<img alt="Two &quot;dots&quot;." width="480" src="data:image/svg+xml;base64,')
+    inside = base64.b64decode(picture.split("base64,")[1].removesuffix('">')).decode()
+    assert "background: #fff" in inside and inside.endswith(drawing.removeprefix("<svg "))
+    assert (caption, reference) == ("**Fig. 1.1** The *dots*.", "See Fig. 1.1.")
+    with pytest.raises(plain.ExportError, match="no diagram book/diagrams/none.svg"):
+        book("```{diagram} none\nCaption\n```")
+
+
+def test_the_card_says_the_computed_minutes(book):
+    assert words(book("word " * 700 + "\n\n{reading}`this chapter`")).endswith("about 4 minutes")
+    (book.root / "book" / "03_long.md").write_text(HEADER + "\n# Long\n\n" + "word " * 1999)
+    assert words(book("{reading}`03_long`")) == "about 10 minutes"
+
+
+def test_what_the_page_hides_is_folded_in_the_notebook(book):
+    found = book(cell("parameters", "seed = 0") + cell("remove-input", "say(1)") + cell("remove-cell, checks", "x = 1"))
+    assert code(found)[-2:] == ["# @title Sentence\nsay(1)", "# @title Checks of the exercises\nx = 1"]
+    assert all(c.metadata["jupyter"]["source_hidden"] for c in found.cells[-2:])
+
+
+SOLVED = (
+    "Before\n\n````{solution-start} ex-a\n:class: dropdown\n````\n\n"
+    "Secret\n\n```{code-cell} python3\nsecret = 1\n```\n\n"
+    "More\n\n````{solution-end}\n````\n\nBetween\n\n```{solution} ex-b\nSecret\n```\n\nAfter\n"
+)
+
+
+def test_the_student_edition_has_no_solutions_and_leaves_the_notebooks_beside_the_chapters_alone(book, capsys):
+    book("Text")
+    export.main([], book.root)
+    exercises = "".join(f"```{{exercise}} {x}\n:label: ex-{x}\nAsked\n```\n\n" for x in "ab")
+    (book.root / "book" / "01_one.md").write_text(HEADER + "\n# One\n\n" + exercises + SOLVED)
+    before = (book.root / "book" / "01_one.ipynb").read_text()
+    assert export.main(["--edition", "student"], book.root) == 0
+    text = (book.root / "_build" / "student" / "01_one.ipynb").read_text()
+    assert "ecret" not in text and "solution" not in text.lower() and text.count("Asked") == 2
+    assert [x in text for x in ("Before", "Between", "After", "More")] == [True, True, True, False]
+    assert (book.root / "book" / "01_one.ipynb").read_text() == before
+    assert sorted(path.name for path in (book.root / "_build" / "student").iterdir()) == [
+        "01_one.ipynb",
+        "02_other.ipynb",
+    ]
 
 
 def test_solutions_are_folded_and_keep_their_code(book):
@@ -118,9 +174,9 @@ def test_solutions_are_folded_and_keep_their_code(book):
     )
     notebook = book(source)
     found = words(notebook)
-    assert "> **Exercise 1 (Count)**\n>\n> How many?\n" in found
-    assert "<details>\n<summary>Solution of Exercise 1</summary>\n\nOne.\n\n</details>" in found
-    assert found.endswith("So it is.\n\nSee Exercise 1.")
+    assert "> **Exercise 1.1 (Count)**\n>\n> How many?\n" in found
+    assert "<details>\n<summary>Solution of Exercise 1.1</summary>\n\nOne.\n\n</details>" in found
+    assert found.endswith("So it is.\n\nSee Exercise 1.1.")
     assert code(notebook)[-1] == "# @title Solution\n1 + 0"
     assert notebook.cells[-2].metadata == {"cellView": "form", "jupyter": {"source_hidden": True}}
 

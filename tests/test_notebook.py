@@ -37,7 +37,7 @@ def test_the_banner_names_version_device_and_preset(shown):
 def test_setup_sets_the_style(monkeypatch):
     with matplotlib.rc_context():
         notebook.setup()
-        assert matplotlib.rcParams["figure.figsize"] == [6.2, 3.0]
+        assert matplotlib.rcParams["figure.figsize"] == [4.6, 2.8]
 
 
 def test_the_marked_point_lies_on_the_roc_curve(ax):

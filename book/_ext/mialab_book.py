@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "book" / "_tools"))
+sys.path += [str(ROOT / "book" / "_tools"), str(ROOT / "book" / "_ext")]
 
+import diagram  # noqa: E402
+import moved  # noqa: E402
+import reading  # noqa: E402
+from docutils import nodes  # noqa: E402
 from fingerprint import fingerprint  # noqa: E402
+from sphinx.util.docutils import SphinxRole  # noqa: E402
 
 
 def keep_cache_by_code(app, config) -> None:
@@ -83,7 +88,26 @@ def read_docstring(app, what, name, obj, options, lines) -> None:
     lines[:] = docstring_as_text(lines)
 
 
+class Minutes(SphinxRole):
+    """Role {reading}: how long "this chapter", or one such as 01_game, takes to read, computed from its text."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        own = self.text == "this chapter"
+        docname = self.env.docname if own else f"book/{self.text}"
+        path = Path(self.env.doc2path(docname))
+        self.env.note_dependency(str(path))
+        try:
+            found = reading.reading(path.read_text(encoding="utf-8"))
+        except OSError:
+            problem = self.inliner.reporter.error(f"reading: there is no chapter {self.text!r}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, problem)], [problem]
+        return [nodes.Text(str(found))], []
+
+
 def setup(app) -> dict:
+    diagram.setup(app)
+    moved.setup(app)
+    app.add_role("reading", Minutes())
     app.connect("config-inited", keep_cache_by_code)
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("build-finished", offer_exported_notebooks)

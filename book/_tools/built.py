@@ -18,7 +18,7 @@ class Page(HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.ids, self.links, self.loads, self.pictures, self.widgets = set(), [], [], [], 0
+        self.ids, self.links, self.loads, self.pictures, self.drawings, self.widgets = set(), [], [], [], [], 0
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -33,6 +33,8 @@ class Page(HTMLParser):
             self.links.append(values["href"])
         if tag == "img":
             self.pictures.append((values.get("src", ""), values.get("alt", "")))
+        if tag == "svg" and values.get("role") == "img":
+            self.drawings.append((values.get("aria-label", ""), values.get("aria-labelledby", "").split()))
         self.widgets += values.get("type", "").startswith("application/vnd.jupyter.widget")
 
 
@@ -56,6 +58,9 @@ def _page_faults(path: Path, page: Page, pages: dict[Path, Page]) -> list[str]:
     for source, alt in page.pictures:
         if not alt.strip() or alt.strip().endswith((".png", ".svg", ".jpg", ".jpeg")):  # a file's name says nothing
             found.append(f"picture without alternative text: {source[:80]}")
+    for label, named_by in page.drawings:
+        if not label.strip() and (not named_by or not set(named_by) <= page.ids):
+            found.append("drawing without alternative text")
     if page.widgets:
         found.append("shows a widget that needs a kernel")
     return found

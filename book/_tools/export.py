@@ -5,6 +5,7 @@ The notebooks are generated, without outputs and the same to the last byte each 
     python book/_tools/export.py            write them
     python book/_tools/export.py --check    exit 1 if one is not what its chapter says
     python book/_tools/export.py --ref v1   let them install and show release v1 instead of the branch in _config.yml
+    python book/_tools/export.py --edition student   write them without solutions, into _build/student
 """
 
 import argparse
@@ -18,13 +19,16 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import reading
 import yaml
 from plain import Book, ExportError, convert, read_book
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = ("smoke", "course", "paper")
-DROPPED = {"remove-cell", "ci-check"}
+EDITIONS = ("full", "student")
 KEPT_TAGS = {"parameters", "raises-exception"}
+# What the page hides is folded in a notebook: it must run, and nobody needs to read it.
+FOLDED = {"checks": "Checks of the exercises", "remove-input": "Sentence", "hide-input": "Figure or table"}
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ def read_site(root: Path = ROOT, ref: str | None = None) -> Site:
     return Site(config["title"], pages, repository["url"].rstrip("/"), ref or repository["branch"])
 
 
-def export(chapter: Path, site: Site, book: Book) -> str:
-    """The notebook of one chapter, as JSON text. Raises ExportError."""
+def export(chapter: Path, site: Site, book: Book, *, edition: str = "full") -> str:
+    """The notebook of one chapter, as JSON text; edition "student" leaves solutions out. Raises ExportError."""
     docname = chapter.relative_to(book.root).with_suffix("").as_posix()
-    source = jupytext.read(chapter, fmt="md:myst")
+    text = chapter.read_text(encoding="utf-8")
+    source = jupytext.reads(without_solutions(text) if edition == "student" else text, fmt="md:myst")
     cells = _opening(docname, site, book)
     seen_parameters = solving = False
     for cell in source.cells:
@@ -59,14 +64,24 @@ def export(chapter: Path, site: Site, book: Book) -> str:
         seen_parameters |= "parameters" in tags
         for gate in re.findall(r"\{solution-(start|end)\}", cell.source):
             solving = gate == "start"
-        # The hidden set-up stands before the parameters and is needed; what is hidden later only serves the book.
-        if cell.cell_type == "raw" or (tags & DROPPED and seen_parameters):
+        # The hidden set-up stands before the parameters and is needed, and so are the exercises' checks; what else is
+        # hidden only serves the book.
+        book_only = "ci-check" in tags or ("remove-cell" in tags and seen_parameters and "checks" not in tags)
+        if cell.cell_type == "raw" or book_only:
             continue
         if cell.cell_type == "markdown":
             cells += _markdown(cell, docname, book)
         else:
-            cells.append(_code(cell, tags, book, folded="Solution" if solving else ""))
+            title = next((title for tag, title in FOLDED.items() if tag in tags), "")
+            cells.append(_code(cell, tags, book, folded="Solution" if solving else title))
     return _write(docname, cells)
+
+
+def without_solutions(text: str) -> str:
+    """A chapter's MyST text without what stands in a solution, gates included."""
+    gate = r"^(`{3,}|:{3,})\{solution-%s\}[^\n]*\n(?:.*?\n)??\%d *$\n?"
+    between = re.compile(gate % ("start", 1) + r".*?" + gate % ("end", 2), flags=re.M | re.S)
+    return re.sub(r"^(`{3,})\{solution\}.*?^\1 *$\n?", "", between.sub("", text), flags=re.M | re.S)
 
 
 def _opening(docname: str, site: Site, book: Book) -> list:
@@ -95,9 +110,11 @@ def _code(cell, tags: set[str], book: Book, *, folded: str):
         source = re.sub(r"^(seed = .*)$", r'\1  # @param {"type":"integer"}', source, flags=re.M)
     embedded = _with_quiz(source, book)
     metadata = {"tags": kept} if (kept := sorted(tags & KEPT_TAGS)) else {}
-    if folded or embedded != source:
+    if embedded != source:
+        folded = "Quiz"
+    if folded:
         metadata |= {"cellView": "form", "jupyter": {"source_hidden": True}}
-        embedded = f"# @title {folded or 'Quiz'}\n{embedded}"
+        embedded = f"# @title {folded}\n{embedded}"
     return nbformat.v4.new_code_cell(embedded, metadata=metadata)
 
 
@@ -128,32 +145,37 @@ def _write(docname: str, cells: list) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def export_all(root: Path = ROOT, ref: str | None = None) -> dict[Path, str]:
-    """Path and text of every notebook that should lie beside the chapters."""
+def export_all(root: Path = ROOT, ref: str | None = None, *, edition: str = "full") -> dict[Path, str]:
+    """Path and text of every notebook: beside the chapters, or in _build/student for that edition."""
     site = read_site(root, ref)
     book = read_book(root, site.pages, site.files)
+    book.reading = lambda docname: reading.of(docname.removeprefix("book/"), root / "book")
     chapters = sorted((root / "book").glob("[0-9][0-9]_*.md"))
-    return {chapter.with_suffix(".ipynb"): export(chapter, site, book) for chapter in chapters}
+    folder = root / "_build" / "student" if edition == "student" else root / "book"
+    return {folder / f"{chapter.stem}.ipynb": export(chapter, site, book, edition=edition) for chapter in chapters}
 
 
 def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if a notebook is out of step")
     parser.add_argument("--ref", help="branch or tag that the notebooks install (default: the branch in _config.yml)")
+    parser.add_argument("--edition", choices=EDITIONS, default="full", help="student: no solutions, in _build/student")
     arguments = parser.parse_args(argv)
     try:
-        wanted = export_all(root, arguments.ref)
+        wanted = export_all(root, arguments.ref, edition=arguments.edition)
     except ExportError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    orphans = [path for path in sorted((root / "book").glob("[0-9][0-9]_*.ipynb")) if path not in wanted]
+    folder = next(iter(wanted)).parent
+    orphans = [path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")) if path not in wanted]
     for path in orphans:
         print(f"{path.relative_to(root)} belongs to no chapter: remove it", file=sys.stderr)
     for path in stale:
         if arguments.check:
             print(f"{path.relative_to(root)} is out of step with its chapter: run `make notebooks`", file=sys.stderr)
         else:
+            folder.mkdir(parents=True, exist_ok=True)
             path.write_text(wanted[path], encoding="utf-8")
             print(f"wrote {path.relative_to(root)}")
     return int(bool(orphans or (arguments.check and stale)))

@@ -3,7 +3,10 @@
 A construct without a rule here is an error, never a leak: add a rule, or write the chapter without it.
 """
 
+import base64
 import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +17,7 @@ TARGET = re.compile(r"^\(([\w-]+)\)=\s*$")
 EQUATION = re.compile(r"^\$\$\s*\(([\w-]+)\)\s*$")
 LABEL = re.compile(r"^:(?:label|name):\s*([\w-]+)")
 BOXES = {"note", "tip", "hint", "important", "warning", "caution", "attention", "danger", "error", "seealso"}
-TITLED = {"admonition", "dropdown", "card", "grid-item-card", "tab-item", "topic", "sidebar", "margin"}
+TITLED = {"admonition", "card", "grid-item-card", "tab-item", "topic", "sidebar", "margin"}
 TRANSPARENT = {"tab-set", "grid", "grid-item", "glossary", "div", "container", "table"}
 DROPPED = {"bibliography", "nb-exec-table", "contents", "tableofcontents", "toctree"}
 TYPESET = {"sub": "sub", "sup": "sup", "kbd": "kbd"}
@@ -35,16 +38,25 @@ class Book:
     labels: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # label -> (docname, anchor, text)
     citations: dict[str, str] = field(default_factory=dict)  # key -> "Author and Author, year"
     bibliography: str = ""  # docname of the page of references
-    exercises: int = 0  # the pages number exercises through the whole book, equations on each page afresh
+    counted: Counter = field(default_factory=Counter)  # (kind, chapter) -> how many, to number as the pages do
+    reading: Callable[[str], object] = str  # docname -> how long it takes to read, for the card
 
     def page(self, docname: str, anchor: str = "") -> str:
         return f"{self.pages}{docname}.html" + (f"#{anchor}" if anchor else "")
+
+    def number(self, kind: str, docname: str) -> str:
+        """The next number of its kind: 2.1, 2.2, ... in chapter 2; 1, 2, ... through what has no chapter's number."""
+        chapter = re.match(r"book/0*([1-9]\d*)_", docname)
+        place = chapter[1] if chapter else ""
+        self.counted[kind, place] += 1
+        return f"{place}.{self.counted[kind, place]}".lstrip(".")
 
 
 def read_book(root: Path, pages: str, files: str) -> Book:
     """Collect titles, labels and citations from the sources below `root`/book."""
     book = Book(root, pages, files)
-    for path in sorted((root / "book").rglob("*.md")):
+    index = root / "book" / "index.md"  # is read first, like on the pages
+    for path in sorted((root / "book").rglob("*.md"), key=lambda path: (path != index, path)):
         docname = path.relative_to(root).with_suffix("").as_posix()
         _collect(book, docname, path.read_text(encoding="utf-8").splitlines())
     for bib in (root / "book").glob("*.bib"):
@@ -61,7 +73,7 @@ def _names(entry) -> str:
 
 
 def _collect(book: Book, docname: str, lines: list[str]) -> None:
-    equations, waiting, box, code = 0, "", "", ""
+    waiting, box, code = "", "", ""
     for line in lines:
         fence = FENCE.match(line)
         if code:  # inside a code fence nothing is a heading or a label
@@ -70,8 +82,11 @@ def _collect(book: Book, docname: str, lines: list[str]) -> None:
             code = fence[1]
         elif fence and fence[2]:
             kind = fence[2].removesuffix("-start").removeprefix("prf:")
-            book.exercises += kind == "exercise"
-            box = f"Exercise {book.exercises}" if kind == "exercise" else (fence[3] or kind).strip()
+            box = (fence[3] or kind).strip()
+            if kind == "exercise":
+                box = f"Exercise {book.number(kind, docname)}"
+            elif kind in ("figure", "diagram"):
+                box = f"Fig. {book.number('figure', docname)}"
             book.bibliography = docname if kind == "bibliography" else book.bibliography
         elif target := TARGET.match(line):
             waiting = target[1]
@@ -83,8 +98,7 @@ def _collect(book: Book, docname: str, lines: list[str]) -> None:
         elif (label := LABEL.match(line)) and box:
             book.labels[label[1]] = (docname, label[1], box)
         elif equation := EQUATION.match(line):
-            equations += 1
-            book.labels[equation[1]] = (docname, f"equation-{equation[1]}", f"({equations})")
+            book.labels[equation[1]] = (docname, f"equation-{equation[1]}", f"({book.number('equation', docname)})")
 
 
 def convert(text: str, docname: str, book: Book) -> str:
@@ -124,12 +138,12 @@ def _blocks(lines: list[str], docname: str, book: Book) -> list[str]:
         fence = FENCE.match(line)
         if fence:
             flush()
-            end = _closing(lines, at, fence[1])
+            end = closing(lines, at, fence[1])
             if fence[2] and fence[2].endswith("-start"):
                 body, end = _gated(lines, end, fence[2].removesuffix("-start"))
             else:
                 body = lines[at + 1 : end]
-            options = lines[at + 1 : _closing(lines, at, fence[1])]
+            options = lines[at + 1 : closing(lines, at, fence[1])]
             out += _directive(fence, options, body, docname, book) if fence[2] else lines[at : end + 1]
             at = end
         elif not (TARGET.match(line) or line.startswith("% ") or line.startswith("+++")):
@@ -139,7 +153,7 @@ def _blocks(lines: list[str], docname: str, book: Book) -> list[str]:
     return out
 
 
-def _closing(lines: list[str], start: int, fence: str) -> int:
+def closing(lines: list[str], start: int, fence: str) -> int:
     """The index of the line that closes the fence opened at `start` (the last line if none does)."""
     for index in range(start + 1, len(lines)):
         text = lines[index].strip()
@@ -157,7 +171,7 @@ def _gated(lines: list[str], end: int, kind: str) -> tuple[list[str], int]:
     for index in range(end + 1, len(lines)):
         fence = FENCE.match(lines[index])
         if fence and fence[2] == f"{kind}-end":
-            return lines[end + 1 : index], _closing(lines, index, fence[1])
+            return lines[end + 1 : index], closing(lines, index, fence[1])
     return (lines[end + 1 :], len(lines) - 1) if kind == "solution" else ([], end)
 
 
@@ -167,29 +181,33 @@ def _directive(fence: re.Match, options: list[str], body: list[str], docname: st
     if name in DROPPED or name.endswith("-end"):
         return []
     if name in TRANSPARENT:
-        return _blocks(_content(body), docname, book)
+        return _blocks(content(body), docname, book)
     if name in ("figure", "image"):
         return _figure(argument, options, body, docname, book)
+    if name == "diagram":
+        return _diagram(argument, options, body, docname, book)
+    if name == "dropdown":
+        return _folded(_inline(argument or "More", docname, book), _blocks(content(body), docname, book))
     if name == "math":
-        return ["$$", *_content(body), "$$"]
+        return ["$$", *content(body), "$$"]
     if name in ("code", "code-block"):
-        return [f"```{argument}", *_content(body), "```"]
+        return [f"```{argument}", *content(body), "```"]
     if name in BOXES:
         title = f"{kind.capitalize()}{f': {argument}' if argument else ''}"
     elif name in TITLED:
         title = argument or kind.capitalize()
     elif kind == "solution":
-        return _folded(f"Solution of {_text(argument, book)}", _blocks(_content(body), docname, book))
+        return _folded(f"Solution of {_text(argument, book)}", _blocks(content(body), docname, book))
     elif kind == "exercise" or name.startswith("prf:"):
         label = next((match[1] for line in options if (match := LABEL.match(line))), "")
         number = _text(label, book) if kind == "exercise" and label in book.labels else kind.capitalize()
         title = f"{number}{f' ({argument})' if argument else ''}"
     else:
         raise ExportError(f"{docname}: directive {{{name}}} has no plain form: add a rule to book/_tools/plain.py")
-    return _quote(_inline(f"**{title}**", docname, book), _blocks(_content(body), docname, book))
+    return _quote(_inline(f"**{title}**", docname, book), _blocks(content(body), docname, book))
 
 
-def _content(body: list[str]) -> list[str]:
+def content(body: list[str]) -> list[str]:
     """A directive's body without its options."""
     start = 0
     if body and body[0].strip() == "---":
@@ -211,8 +229,23 @@ def _folded(title: str, body: list[str]) -> list[str]:
 
 def _figure(source: str, options: list[str], body: list[str], docname: str, book: Book) -> list[str]:
     alt = next((line.split(":", 2)[2].strip() for line in options if line.strip().startswith(":alt:")), "")
-    caption = _blocks(_content(body), docname, book)
+    caption = _blocks(content(body), docname, book)
     return ["", f"![{alt}]({_address(source, docname, book)})", "", *caption, ""]
+
+
+def _diagram(name: str, options: list[str], body: list[str], docname: str, book: Book) -> list[str]:
+    """The drawing inside the notebook, on white, since a picture knows nothing of the page's colours."""
+    path = book.root / "book" / "diagrams" / f"{name}.svg"
+    if not path.is_file():
+        raise ExportError(f"{docname}: there is no diagram book/diagrams/{name}.svg")
+    drawing = path.read_text(encoding="utf-8")
+    alt = " ".join(re.search(r"<desc[^>]*>(.*?)</desc>", drawing, flags=re.S)[1].split()).replace('"', "&quot;")
+    drawing = drawing.replace("<svg ", '<svg style="color: #222; background: #fff" ', 1)
+    data = base64.b64encode(drawing.encode()).decode()
+    label = next((match[1] for line in options if (match := LABEL.match(line))), "")
+    caption = "\n".join(_blocks(content(body), docname, book)).strip()
+    title = f"**{_text(label, book)}** " if label in book.labels else ""
+    return ["", f'<img alt="{alt}" width="480" src="data:image/svg+xml;base64,{data}">', "", f"{title}{caption}", ""]
 
 
 SPAN = re.compile(
@@ -246,6 +279,8 @@ def _role(role: str, text: str, docname: str, book: Book) -> str:
         return _cite(role, text, docname, book)
     if role in ("ref", "numref", "eq", "prf:ref"):
         return _link(words, f"#{target}", docname, book)
+    if role == "reading":
+        return str(book.reading(docname if text == "this chapter" else f"book/{text}"))
     if role == "doc":
         return _link(words, f"{target.lstrip('/') if target.startswith('/') else target}.md", docname, book)
     if role in ("term", "abbr", "any"):

@@ -1,21 +1,185 @@
-"""Figures: each takes data and an Axes, draws, and returns the Axes. Captions and alt texts stand in the chapters."""
+"""Figures: each takes data and an Axes, draws, and returns the Axes. Captions and alt texts stand in the chapters.
+
+Colours of the whole book stand here and nowhere else: one for members, one for non-members, and one for each family of
+attacks, whose variants differ by marker and line. Colour-blind readers can tell them apart, and grey print can by the
+markers and lines.
+"""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from mialab import divergence, metrics
+from mialab.names import unknown
 
-MEMBER, NONMEMBER, GUIDE = "#0072b2", "#d55e00", "#666666"  # blue and vermilion: told apart by colour-blind readers
+MEMBER, NONMEMBER, GUIDE, PLAIN = "#0072b2", "#d55e00", "#666666", "#000000"
+IN, OUT = MEMBER, NONMEMBER  # shadow models trained with a record, and without it
 COLORS = (MEMBER, NONMEMBER, "#009e73", "#cc79a7", "#56b4e9", "#000000")
 LINES = tuple(zip((*COLORS, MEMBER, NONMEMBER), (*["-"] * len(COLORS), "--", "--"), strict=True))
+ATTACKS = {  # how the names of a family's attacks begin: colour, marker and line
+    "gap": ("#000000", "s", "-"),
+    "confidence": ("#009e73", "o", "-"),
+    "loss": ("#009e73", "8", "--"),
+    "entropy": ("#009e73", "*", ":"),
+    "modified-entropy": ("#009e73", "H", "-."),
+    "privacy-risk": ("#009e73", "d", (0, (1, 3))),
+    "neural": ("#cc79a7", "^", "-"),
+    "agreement": ("#e69f00", "D", "-"),
+    "white-box": ("#e69f00", "D", "-"),
+    "nasr": ("#8c510a", "X", "-"),
+    "shadow": ("#56b4e9", "v", "-"),
+    "lira": ("#332288", "P", "-"),
+    "rmia": ("#882255", "p", "-"),
+    "exposure": ("#999933", "h", "-"),
+    "label": ("#44aa99", "<", "-"),
+    "gradient": ("#6b6b00", ">", "-"),
+}
+SIDES = {
+    "members": (MEMBER, "o", "-"),
+    "non-members": (NONMEMBER, "d", "-"),
+    "IN": (IN, "o", "-"),
+    "OUT": (OUT, "d", "-"),
+    "guessing": (GUIDE, "None", ":"),
+}
+VARIANTS = {  # what follows the family's name, the first that fits: the line
+    "offline-fixed": "-.",
+    "offline": "--",
+    "per-class": "--",
+    "released": "--",
+    "code": "--",
+    "rahman": "--",
+    "noise": "--",
+    "input": "--",
+    "fixed": ":",
+    "thresholds": ":",
+    "boundary": ":",
+    "paper-x": ":",
+    "ensemble": "--",
+}
 
 
-def histograms(ax, scores, member, *, threshold: float | None = None, bins: int = 40, label: str = "attack score"):
-    """Densities of the scores [samples] of members and non-members, with the threshold that would separate them."""
+def color(name: str) -> str:
+    """The colour of "members", "non-members", "IN", "OUT", "guessing" or an attack. Raises ValueError."""
+    return str(look(name)["color"])
+
+
+def look(name: str) -> dict[str, object]:
+    """Colour, marker and line style of such a name, as keywords of `Axes.plot`.
+
+    Variants of an attack (`lira-online`, `lira-offline`) share colour and marker; their lines differ. Raises ValueError
+    for a name that the book does not have.
+    """
+    known = SIDES | ATTACKS
+    start = max((each for each in known if f"{name}-".startswith(f"{each}-")), key=len, default=name)
+    if start not in known:
+        raise ValueError(unknown("thing with a colour", name, known))
+    added = name.removeprefix(start)
+    ink, marker, line = known[start]
+    line = next((other for word, other in VARIANTS.items() if word in added), line)
+    return {"color": ink, "marker": marker, "linestyle": line}
+
+
+def panels(number: int, *, height: float = 2.4, figure=None, **options):
+    """A figure of stacked panels, as a phone can show them, and their list of Axes.
+
+    height: of a panel, in inches. figure: an empty one to divide, as `explore` hands out; None: a new one of pyplot.
+    options: as for `Figure.subplots`, such as sharex.
+    """
+    if figure is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure()
+    figure.set_size_inches(figure.get_figwidth(), height * number)
+    return figure, list(np.atleast_1d(figure.subplots(number, 1, **options)))
+
+
+def dots(
+    ax,
+    rows: Sequence[dict],
+    *,
+    value: str,
+    by: str = "attack",
+    group: str | None = None,
+    guessing: float | None = None,
+    label: str | None = None,
+):
+    """A line for each row with a dot at column `value` and its interval, under the names of the column `group`.
+
+    rows: dicts; row[value] is a number, its interval in columns `VALUE_low` and `VALUE_high`, or an Estimate. Rows
+    without a value (None) keep their line. Lines are named, and coloured if it is an attack, by column `by`; groups
+    stand in the order of first appearance. The Axes should be `dots_height` high. A dotted line is at `guessing`.
+    """
+    ticks, names, at = [], [], 0.0
+    for title, members in _grouped(rows, group).items():
+        if group is not None:
+            ax.text(0, at, str(title), transform=ax.get_yaxis_transform(), weight="bold", va="center", ha="left")
+            at += 1
+        for row in members:
+            _dot(ax, row, value, by, at)
+            ticks.append(at)
+            names.append(str(row[by]))
+            at += 1
+        at += 0.4
+    if guessing is not None:
+        ax.axvline(guessing, color=GUIDE, linewidth=1, linestyle=":", zorder=0)
+    ax.set(yticks=ticks, yticklabels=names, ylim=(at - 0.4, -1), xlabel=label or value)
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def dots_height(rows: Sequence[dict], *, group: str | None = None) -> float:
+    """How high a figure of `dots` should be, in inches."""
+    groups = len(_grouped(rows, group))
+    return 0.7 + 0.21 * (len(rows) + (1.4 * groups if group is not None else 0))
+
+
+def _grouped(rows: Sequence[dict], group: str | None) -> dict[object, list[dict]]:
+    groups: dict[object, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(None if group is None else row[group], []).append(row)
+    return groups
+
+
+def _dot(ax, row: dict, value: str, by: str, at: float) -> None:
+    found = row[value]
+    if found is None:
+        return
+    low, high = row.get(f"{value}_low"), row.get(f"{value}_high")
+    if isinstance(found, tuple):
+        found, low, high = found
+    style = _look(row[by], otherwise={"color": PLAIN, "marker": "o", "linestyle": "-"})
+    if low is not None and high is not None:
+        ax.plot([low, high], [at, at], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
+    face = style["color"] if style["linestyle"] == "-" else "white"
+    ax.plot([found], [at], marker=style["marker"], color=style["color"], markerfacecolor=face, markersize=6)
+
+
+def _look(name: object, *, otherwise: dict[str, object]) -> dict[str, object]:
+    """The look of what the book has a colour for; of the rest, `otherwise`."""
+    try:
+        return look(str(name))
+    except ValueError:
+        return otherwise
+
+
+def histograms(
+    ax,
+    scores,
+    member,
+    *,
+    threshold: float | None = None,
+    bins: int = 40,
+    label: str = "attack score",
+    names: tuple[str, str] = ("members", "non-members"),
+):
+    """Densities of the scores [samples] of members and non-members, with the threshold that would separate them.
+
+    names: of the two sides, such as ("IN", "OUT").
+    """
     scores, member = np.asarray(scores, dtype=float), np.asarray(member, dtype=bool)
     edges = _edges(scores, bins)
-    for side, color, name in ((member, MEMBER, "members"), (~member, NONMEMBER, "non-members")):
+    for side, color, name in zip((member, ~member), (MEMBER, NONMEMBER), names, strict=True):
         ax.hist(scores[side], edges, density=True, color=color, alpha=0.45, label=name)
     if threshold is not None:
         ax.axvline(threshold, color=GUIDE, linewidth=2)
@@ -48,30 +212,36 @@ def roc(ax, scores, member, *, mark: float | None = None, label: str | None = No
 
 
 def rocs(ax, scores: dict[str, np.ndarray], member):
-    """ROC curves of several attacks (label: scores [samples]) on logarithmic axes; eight can be told apart.
+    """ROC curves of several attacks (label: scores [samples]) on logarithmic axes, each in its own look.
+
+    Labels that are no attack's name take the looks of `LINES`, of which eight can be told apart.
 
     They begin at one false positive. Below ten, shaded, a curve is mostly chance.
     """
     member = np.asarray(member, dtype=bool)
     one = 1 / max(2, (~member).sum())
     few = metrics.FALSE_POSITIVES
-    for (label, values), (color, style) in zip(scores.items(), itertools.cycle(LINES)):
+    for (label, values), place in zip(scores.items(), itertools.cycle(LINES)):
+        ink, dash = place
+        style = _look(label, otherwise={"color": ink, "linestyle": dash})
         curve = metrics.roc(values, member)
         first = np.searchsorted(curve.fpr, one, side="right") - 1
         fpr = np.append(one, curve.fpr[first + 1 :])
-        ax.step(fpr, curve.tpr[first:], where="post", color=color, linestyle=style, label=label)
+        ax.step(fpr, curve.tpr[first:], where="post", color=style["color"], linestyle=style["linestyle"], label=label)
     ax.plot([one, 1], [one, 1], color=GUIDE, linewidth=1, linestyle=":", label="guessing")
     ax.axvspan(one, min(1, few * one), color=GUIDE, alpha=0.12, linewidth=0, label=f"below {few} false positives")
     ax.set(xscale="log", yscale="log", xlim=(one, 1), ylim=(one, 1))
-    ax.set(xlabel="false positive rate (non-members accused)", ylabel="true positive rate (members found)")
+    ax.set(xlabel="non-members accused (FPR)", ylabel="members found (TPR)")
     return ax
 
 
 def curves(ax, rows: list[dict], x: str, lines: dict[str, str], *, ylabel: str):
     """One line per entry of `lines` (column: label) over column `x`; columns `NAME_low`, `NAME_high` give a band."""
     places = [row[x] for row in rows]
-    for (name, label), color in zip(lines.items(), COLORS, strict=False):
-        ax.plot(places, [row[name] for row in rows], "o-", color=color, markersize=4, label=label)
+    for (name, label), place in zip(lines.items(), COLORS, strict=False):
+        style = _look(label, otherwise={"color": place, "marker": "o", "linestyle": "-"})
+        color = style["color"]
+        ax.plot(places, [row[name] for row in rows], **style, markersize=4, label=label)
         if f"{name}_low" in rows[0]:
             low, high = ([row[f"{name}_{end}"] for row in rows] for end in ("low", "high"))
             ax.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
@@ -80,9 +250,12 @@ def curves(ax, rows: list[dict], x: str, lines: dict[str, str], *, ylabel: str):
     return ax
 
 
-def densities(ax, places, p, q, *, label: str = "attack score"):
-    """The known densities [places] of members, p, and non-members, q; what they share, no attack can tell apart."""
-    for density, color, name in ((p, MEMBER, "members"), (q, NONMEMBER, "non-members")):
+def densities(ax, places, p, q, *, label: str = "attack score", names: tuple[str, str] = ("members", "non-members")):
+    """The known densities [places] of members, p, and non-members, q; what they share, no attack can tell apart.
+
+    names: of the two sides, such as ("IN", "OUT").
+    """
+    for density, color, name in zip((p, q), (MEMBER, NONMEMBER), names, strict=True):
         ax.fill_between(places, density, color=color, alpha=0.45, linewidth=0, label=name)
     ax.set(xlabel=label, ylabel="density", ylim=(0, None))
     ax.legend(frameon=False, loc="upper left")
