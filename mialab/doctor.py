@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from mialab import data, experiments
-from mialab.cells import cost
 from mialab.data.known import known, place
 from mialab.engine.grid import PRESETS
 from mialab.engine.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, on_colab, surroundings
@@ -126,4 +125,4 @@ def _costs(store: Store) -> list[str]:
         pairs = zip(listing.costs(experiment), listing.costs(experiment, store=store), strict=True)
         for column, (whole, missing) in zip(columns[1:], pairs, strict=True):
             column.append(whole if missing == whole else f"{whole} ({missing} missing)")
-    return [*table(columns), *([f"warning: {warning}"] if (warning := cost.rate().warning) else [])]
+    return table(columns)

@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from filelock import FileLock
 from store_cases import LOG, Toy, contents, notes, pyramid, starts, worker_settings
 
 from mialab.data.download import DataError
-from mialab.engine import executors
+from mialab.engine import executors, schedule
 from mialab.engine import run as run_module
 from mialab.engine.executors import WorkersError, open_executor
 from mialab.engine.run import CellsFailed, Done, run
@@ -250,7 +251,8 @@ def test_the_bar_moves_once_for_every_missing_cell(store, monkeypatch):
     run(cells[:1], store)
     run(cells, store)
     assert [(each.total, sum(each.moves)) for each in bars] == [(3, 3), (6, 6)]
-    assert all(each.words == {""} for each in bars)
+    assert all(words == "" or re.fullmatch(r"about \d+ s left", words) for each in bars for words in each.words)
+    assert any(words for words in bars[1].words), "this store has timed such cells"
 
 
 def test_a_run_that_nobody_watches_prints_nothing(store, capfd):
@@ -259,13 +261,6 @@ def test_a_run_that_nobody_watches_prints_nothing(store, capfd):
 
 
 # Executors
-
-
-@pytest.fixture
-def eight_threads(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
 
 
 def test_one_job_is_this_process_and_needs_no_gpu(monkeypatch):
@@ -296,9 +291,12 @@ def test_gpus_are_those_that_this_process_may_use(monkeypatch):
     assert executors._gpus() == []
 
 
-def test_a_pool_has_a_gpu_per_worker_and_shares_the_threads_out(monkeypatch, eight_threads):
+def test_a_pool_has_a_gpu_per_worker_and_shares_the_threads_out(monkeypatch):
     monkeypatch.setattr(executors, "_gpus", lambda: ["4", "7"])
-    with open_executor() as pool:
+    monkeypatch.setattr(schedule, "cores", lambda: 8)
+    monkeypatch.setattr(Toy, "operations", lambda self: 2 * schedule.LARGE)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with open_executor([Toy(1), Toy(2), Toy(3)]) as pool:
         assert isinstance(pool, ProcessPoolExecutor)
         seen = set()
         while len({pid for *_, pid in seen}) < 2:

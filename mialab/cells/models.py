@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mialab import models
 from mialab.cells import recorder
+from mialab.cells.cost import Work
 from mialab.cells.pipeline import Member, Pipeline, evaluated, rows_of, train
 from mialab.cells.recorder import Recorder
 from mialab.engine.store import OBSERVED, Cell, Config
@@ -60,6 +61,10 @@ class Models(Config):
     def operations(self) -> float:
         """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
+
+    def work(self) -> Work:
+        """What is trained here, found without loading any data."""
+        return self.pipeline.work(self.count)
 
     def seeded(self, seed: int) -> Models:
         """The same for another repetition."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mialab import data, models, splits, training
+from mialab.cells.cost import Work
 from mialab.data import known as sizes
 from mialab.models import pretrained
 from mialab.seeds import derive
@@ -116,6 +117,11 @@ class Pipeline:
     def step_operations(self) -> float:
         """Multiply-adds of one training step's forward pass."""
         return self.last.recipe.batch * models.multiply_adds(self.model, self.size.shape, self.size.classes)
+
+    def work(self, networks: int) -> Work:
+        """What so many models of the last phase take."""
+        size, recipe = self.size, self.last.recipe
+        return Work(self.model, size.shape, size.classes, recipe.batch, self.row_counts[0], recipe.epochs, networks)
 
     def seeded(self, seed: int) -> Pipeline:
         """The same pipeline for another repetition."""

@@ -13,6 +13,7 @@ import torch
 from mialab import splits
 from mialab.attacks import References
 from mialab.cells import recorder
+from mialab.cells.cost import Work
 from mialab.cells.models import check_epochs, histories, parts_of
 from mialab.cells.pipeline import Evaluated, Member, Pipeline, evaluated, train
 from mialab.cells.recorder import Recorder
@@ -72,6 +73,10 @@ class Shadows(Config):
     def operations(self) -> float:
         """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
+
+    def work(self) -> Work:
+        """What is trained here, found without loading any data."""
+        return self.pipeline.work(self.count * self.models)
 
     def columns(self) -> dict[str, Any]:
         """What tells rows of these models from others."""

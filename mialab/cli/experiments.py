@@ -57,9 +57,7 @@ def _add_run(commands):
     parser.add_argument("--seeds", metavar="N", type=options.count, help="repetitions (default: the preset's)")
     parser.add_argument("--only", metavar="I/N", type=options.part, help="of the trainings, every Nth from the Ith on")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--jobs", metavar="N", type=options.count, help="processes (default: the fastest number)"
-    )
+    where.add_argument("--jobs", metavar="N", type=options.count, help="processes (default: the fastest number)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, such as tcp://host:8786")
     options.store(parser)
     parser.set_defaults(run=_run)

@@ -1,10 +1,12 @@
 """Cells computed in their order by any executor: each once, and what fails or is cut off costs only itself."""
 
+import json
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from mialab.engine.worker import Outcome, compute_cell, reason
 from mialab.progress import bar
 
 _BUSY_SECONDS = 0.5  # between two looks at what another process is computing
+_LATEST = 8  # cells of a kind by which its seconds are told
 _APPEAR_SECONDS = 10  # that a cell kept by another machine may take to appear here
 
 
@@ -88,7 +91,7 @@ def run(
     blocked = {name: missing.intersection(needs) for name, needs in plan.needs.items() if name in missing - elsewhere}
     work = _Work(plan.configs, blocked, store, executor or _Inline())
     with bar(total=len(blocked), desc="cells", unit="cell", show=progress) as steps:
-        work.finish(steps)
+        work.finish(steps, recorded_seconds(store))
     if work.failed:
         raise CellsFailed(work.failed, len(work.blocked))
     return Done(found + work.found, work.computed, len(work.blocked), time.perf_counter() - start)
@@ -143,21 +146,35 @@ class _Work:
         self.busy: list[str] = []
         self.failed: list[Outcome] = []
         self.found = self.computed = 0
+        self.expected = 0.0  # seconds that the finished cells took, each by itself
 
-    def finish(self, steps: Any) -> None:
-        """Compute until nothing is left to do; `steps` is a progress bar, moved on for every cell."""
+    def finish(self, steps: Any, seconds: dict[str, float]) -> None:
+        """Compute until nothing is left to do; `steps` is a progress bar, moved on for every cell.
+
+        seconds: what a cell of each kind takes here, as far as it is known; what this run sees is put there.
+        """
         self._unblock()
+        start = time.monotonic()
         try:
             while self.ready or self.running or self.busy or self._unblock_from_store():
                 if self.ready:
                     self._submit(self.ready.popleft())
                 if (outcome := self._next()) is not None:
                     self._settle(outcome)
-                    steps.set_postfix_str(f"{len(self.busy)} in other processes" if self.busy else "")
+                    steps.set_postfix_str(self._words(seconds, time.monotonic() - start))
                     steps.update(outcome.state != "busy")
         finally:
             for future in self.running:  # none is left unless it ends with an error
                 future.cancel()
+
+    def _words(self, seconds: dict[str, float], took: float) -> str:
+        """What stands beside the bar: the time left, if cells of all kinds to come have been timed, and what waits."""
+        kinds = [self.configs[name].KIND for name in (*self.blocked, *self.ready, *self.running.values())]
+        words = [f"{len(self.busy)} in other processes"] * bool(self.busy)
+        if kinds and self.expected and all(kind in seconds for kind in kinds):
+            pace = took / self.expected  # clock seconds by those that cells were expected to take one after another
+            words.insert(0, f"about {max(1, round(sum(seconds[kind] for kind in kinds) * pace))} s left")
+        return ", ".join(words)
 
     def _unblock(self, finished: str | None = None) -> None:
         for needs in self.blocked.values():
@@ -211,6 +228,8 @@ class _Work:
             self._check_visible(self.configs[outcome.name])
             self.found += outcome.state == "found"
             self.computed += outcome.state == "computed"
+            if outcome.state == "computed":
+                self.expected += outcome.seconds
             self._unblock(outcome.name)
 
     def _check_visible(self, config: Config) -> None:
@@ -232,6 +251,20 @@ class _Inline(Executor):
         with limited(threads_for(args[1])):
             future.set_result(function(*args, **kwargs))
         return future
+
+
+def recorded_seconds(store: Store) -> dict[str, float]:
+    """The mean seconds that a cell of each kind took in this store, of its latest cells."""
+    if not store.root.is_dir():
+        return {}
+    took: dict[str, list[float]] = {}
+    folders = [path for path in store.root.glob("*-*") if (path / "cell.json").is_file()]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+        own = took.setdefault(folder.name.partition("-")[0], [])
+        if len(own) < _LATEST:
+            with suppress(OSError, ValueError, KeyError):
+                own.append(json.loads((folder / "cell.json").read_bytes())["seconds"])
+    return {kind: sum(own) / len(own) for kind, own in took.items() if own}
 
 
 def _listed(names: Sequence[str]) -> str:

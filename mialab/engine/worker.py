@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Outcome:
     state: str  # "computed", "found", "busy", "failed", or "stop": the store cannot be written
     reason: str = ""
     trace: str = field(default="", repr=False)
+    seconds: float = 0.0
 
 
 def compute_cell(store: Store, config: Config) -> Outcome:
@@ -35,9 +37,9 @@ def compute_cell(store: Store, config: Config) -> Outcome:
     name = store.name(config)
     with _ONE_AT_A_TIME:
         try:
-            there = store.has(config)
+            there, start = store.has(config), time.perf_counter()
             store.get(config, wait=False)
-            return Outcome(name, "found" if there else "computed")
+            return Outcome(name, "found" if there else "computed", seconds=time.perf_counter() - start)
         except Busy:
             return Outcome(name, "busy")
         except StoreError as error:

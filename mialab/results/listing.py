@@ -12,7 +12,6 @@ def text() -> str:
     """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices."""
     recorded = [record.result() for record in records.load()]
     blocks = [[f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet"]]
-    blocks[0] += [f"warning: {warning}"] if (warning := cost.rate().warning) else []
     for experiment in experiments.ALL.values():
         kept = {
             preset: dict.fromkeys(
@@ -35,4 +34,4 @@ def text() -> str:
 
 def costs(experiment: Experiment, *, store: Store | None = None) -> list[str]:
     """What each preset would cost on this device, in words; with a store: what is missing there."""
-    return [cost.duration(cost.seconds(experiment.grid(preset), cost.rate(), store=store)) for preset in PRESETS]
+    return [cost.duration(cost.seconds(experiment.grid(preset), store=store)) for preset in PRESETS]
