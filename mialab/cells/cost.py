@@ -159,7 +159,7 @@ def count(name: str, shape: tuple[int, ...], classes: int) -> Count:
     return Count(flops.get_total_flops() / 2 / SAMPLES, written.numbers / SAMPLES, written.operations, weights)
 
 
-class _Clock:
+class _Clock(training.Hooks):
     """A hook that notes when each epoch ends, and ends the training when it has seen enough."""
 
     def __init__(self):
@@ -218,5 +218,5 @@ def _epoch_seconds(work: Work) -> float:
     clock = _Clock()
     build = partial(models.build, work.model, work.shape, work.classes)
     recipe = training.Recipe(epochs=work.epochs, batch=work.batch, lr=1e-3)
-    training.fit(build, (x, y), recipe, defenses=[clock], progress=False)
+    training.fit(build, (x, y), recipe, hooks=[clock], progress=False)
     return float(np.median(np.diff(clock.times)))

@@ -15,7 +15,7 @@ from mialab.cells.cost import Work
 from mialab.data.known import known as size_of
 from mialab.engine.store import Cell
 from mialab.seeds import derive, forked
-from mialab.training.loop import convolves
+from mialab.training.forward import convolves
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Models:
 
     samples: rows of the official training and test sets of a data set that is drawn afresh; None for its usual size.
     arrangement: who is a member, by a name of `splits.ARRANGEMENTS`. known: the attacker's share of either side; it
-    does not touch the training. defenses: frozen dataclasses with a `name` and `hooks(dataset, roles)`, which makes the
-    object with the loop's hooks, afresh for each model. first: number of the first model; model k has the seed
+    does not touch the training. defenses: settings whose hooks are started anew for each model. first: number
+    of the first model; model k has the seed
     `derive(seed, "target", k)` however it is trained. The seed decides draw, split and training. More than one model
     are trained by `fit_many`, a single one with a checkpoint. weights: keep the models themselves, as they are at the
     end of training, for attacks that need more than logits; `rebuild` makes modules of them.
@@ -64,7 +64,7 @@ class Models:
     @property
     def method(self) -> str:
         """The defenses' names joined by "+", or "none"."""
-        return "+".join(defense.name for defense in self.defenses) or "none"
+        return training.Phase(self.recipe, self.defenses).method
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -91,7 +91,7 @@ class Models:
         fitted = train(self, seen.dataset, roles, seeds=self.seeds, recorders=recorders, scratch=scratch)
         arrays = {"labels": y.numpy(), "member": seen.member.numpy(), "known": seen.known.numpy()}
         for epoch in self.epochs:
-            arrays[f"logits_{epoch}"] = np.stack([recorder.answers(epoch) for recorder in recorders])
+            arrays[f"logits_{epoch}"] = np.stack([answers(recorder, epoch) for recorder in recorders])
         for k, one in enumerate(fitted if self.weights else ()):
             arrays |= {f"weights_{k}.{name}": each.cpu().numpy() for name, each in one.model.state_dict().items()}
         return Cell({"history": [recorder.history for recorder in recorders]}, arrays)
@@ -145,22 +145,22 @@ def train(
     """Train models of the target's kind with its defenses, the k-th on the members of `roles[k]`."""
     build = partial(models.build, target.model, dataset.shape, dataset.classes, scale=(dataset.mean, dataset.std))
 
-    def defend(k: int) -> list:
-        return [defense.hooks(dataset, roles[k]) for defense in target.defenses]
+    def part(rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        return (dataset.x[rows], dataset.y[rows]) if len(rows) else None
 
+    options = {"defenses": target.defenses, "checkpoint": scratch / "training.pt"}
+    options |= {"reference": part(roles[0].reference), "validation": part(roles[0].validation)}
     if len(seeds) == 1:
-        members, hooks = roles[0].target_train, [*defend(0), *recorders]
-        pair = dataset.x[members], dataset.y[members]
-        checkpoint = scratch / "training.pt"
-        return [training.fit(build, pair, target.recipe, seed=seeds[0], defenses=hooks, checkpoint=checkpoint)]
+        pair = part(roles[0].target_train)
+        return [training.fit(build, pair, target.recipe, seed=seeds[0], hooks=recorders, **options)]
     return training.fit_many(
         build,
         (dataset.x, dataset.y),
         target.recipe,
         seeds=seeds,
         indices=[each.target_train for each in roles],
-        defenses=defend if target.defenses else None,
-        after_epoch=lambda k, run: recorders[k].after_epoch(run),
+        hooks=lambda k: [recorders[k]],
+        **options,
     )
 
 
@@ -203,16 +203,19 @@ def _rows(arrangement: str, pool: splits.Pool) -> tuple[int, int, int]:
     return len(roles.target_train), int(member.sum()), int((~member).sum())
 
 
-class Recorder:
-    """A hook that keeps the logits of given samples after given epochs. It changes nothing in the training."""
+class Recorder(training.Hooks):
+    """Hooks that keep the logits of given samples after given epochs. They change nothing in the training."""
+
+    observes = True
 
     def __init__(self, x: Tensor, labels: Tensor, member: Tensor, epochs: tuple[int, ...]):
         self.x, self.labels, self.member, self.epochs = x, labels, member, epochs
-        self.identity = epochs  # the samples follow from the cell's configuration; hashing them would take its time
+        self.seen = 0
         self.logits: dict[int, Tensor] = {}
         self.history: list[dict] = []
 
     def after_epoch(self, run: training.TrainingRun) -> None:
+        self.seen = run.epoch
         if run.epoch not in self.epochs:
             return
         logits = training.logits(run.model, self.x)
@@ -227,14 +230,19 @@ class Recorder:
             }
         )
 
-    def answers(self, epoch: int) -> np.ndarray:
-        """The logits after this epoch; ValueError where training had stopped before."""
-        if epoch not in self.logits:
-            raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
-        return self.logits[epoch].numpy()
-
     def state_dict(self) -> dict:
-        return {"logits": self.logits, "history": self.history}
+        return {"seen": self.seen, "logits": self.logits, "history": self.history}
 
     def load_state_dict(self, state: dict) -> None:
-        self.logits, self.history = state["logits"], state["history"]
+        if any(epoch <= state["seen"] and epoch not in state["logits"] for epoch in self.epochs):
+            raise training.Missed
+        self.seen = state["seen"]
+        self.logits = {epoch: logits.cpu() for epoch, logits in state["logits"].items() if epoch in self.epochs}
+        self.history = [row for row in state["history"] if row["epoch"] in self.epochs]
+
+
+def answers(recorder: Recorder, epoch: int) -> np.ndarray:
+    """The logits after this epoch; ValueError where training had stopped before."""
+    if epoch not in recorder.logits:
+        raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
+    return recorder.logits[epoch].numpy()

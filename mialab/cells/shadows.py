@@ -11,7 +11,7 @@ import torch
 from mialab import splits
 from mialab.attacks import References
 from mialab.cells.cost import Work
-from mialab.cells.models import Evaluated, Models, Recorder, evaluated, train
+from mialab.cells.models import Evaluated, Models, Recorder, answers, evaluated, train
 from mialab.engine.store import Cell
 from mialab.seeds import derive
 
@@ -91,7 +91,7 @@ class Shadows:
         recorders = [Recorder(x, y, one, self.target.epochs) for one in trained]
         roles = [_roles(seen, one) for one in trained]
         train(self.target, seen.dataset, roles, seeds=self.seeds, recorders=recorders, scratch=scratch)
-        logits = np.stack([recorder.answers(self.epoch) for recorder in recorders])
+        logits = np.stack([answers(recorder, self.epoch) for recorder in recorders])
         logits = logits.reshape(self.count, self.models, *logits.shape[1:])
         arrays = {"logits": logits, "member": inside.numpy(), "labels": y.numpy()}
         return Cell({"history": [recorder.history for recorder in recorders]}, arrays)

@@ -11,7 +11,9 @@ from mialab.engine.grid import Experiment
 from mialab.experiments.basics import ALEXNET, SMALL
 
 # WRN-28-2 on half of CIFAR-10's training set, as in Carlini et al. 2022; steps instead of their cosine are our choice.
-WIDE = training.Recipe(epochs=100, batch=256, lr=0.1, weight_decay=5e-4, milestones=(50, 75), augment=("crop", "flip"))
+WIDE = training.Recipe(
+    epochs=100, batch=256, lr=0.1, weight_decay=5e-4, schedule=training.Steps((50, 75)), augment=("crop", "flip")
+)
 
 # Half of the rows are members, and the attacker knows a fifth of either side: of `textures` 1,000 non-members are left
 # to judge by, so that a TPR at 1 % FPR stands on ten of them. The share and all but `paper`'s sizes are ours.

@@ -11,7 +11,9 @@ SMALL = training.Recipe(epochs=24, batch=50, optimizer="adam", lr=2e-3)
 DENSE = training.Recipe(epochs=60, batch=32, optimizer="adam", lr=1e-3)
 # bearpaw's recipe for AlexNet on CIFAR as far as the ensemble paper goes (90 of 164 epochs, so past the first drop of
 # the learning rate but not the second), with the learning rate that its author advises where there is no batch norm.
-ALEXNET = training.Recipe(epochs=90, lr=0.01, weight_decay=5e-4, milestones=(81, 122), augment=("crop", "flip"))
+ALEXNET = training.Recipe(
+    epochs=90, lr=0.01, weight_decay=5e-4, schedule=training.Steps((81, 122)), augment=("crop", "flip")
+)
 
 TEXTURES = Models("textures", "small_cnn", SMALL, epochs=(1, 2, 4, 8, 12, 16, 24), samples=(1000, 10_000))
 MORE_TEXTURES = replace(TEXTURES, samples=(4000, 40_000))
