@@ -540,7 +540,7 @@ def test_a_checkpoint_of_one_model_is_not_taken_for_one_of_several(tmp_path):
 
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "training_cases", "mialab.training"])
+CONTEXT.set_forkserver_preload(["pytest", "training_cases", "mialab.training", "torch._dynamo"])  # optimizers import it
 
 
 class Log(Hooks):

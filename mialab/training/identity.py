@@ -25,7 +25,7 @@ def describe(value: Any) -> str:
 
 def describe_hooks(hooks: Any) -> str:
     """Return what tells hooks that no defense has started from others of their class: their `identity`."""
-    name = type(hooks).__qualname__
+    name = type(hooks).__name__
     if not hasattr(hooks, "identity"):
         raise TypeError(
             f"a checkpoint cannot tell {name} from others of its class: let a Defense start it, or give it an "
