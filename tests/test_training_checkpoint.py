@@ -540,7 +540,10 @@ def test_a_checkpoint_of_one_model_is_not_taken_for_one_of_several(tmp_path):
 
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "training_cases", "mialab.training", "torch._dynamo"])  # optimizers import it
+# All tests share one server, so those of `test_kills` are served, too; torch's optimizers import the last one.
+CONTEXT.set_forkserver_preload(
+    ["pytest", "store_cases", "mialab.engine.run", "training_cases", "mialab.training", "torch._dynamo"]
+)
 
 
 class Log(Hooks):

@@ -305,6 +305,32 @@ def test_the_layers_that_give_logits_leave_autocast_and_nothing_of_it_stays():
         assert model(x)[0].dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_training_under_autocast_computes_its_loss_on_float32_logits(monkeypatch, joint):
+    """As on a GPU, shown on the CPU: the logits that the loss sees are float32, those of a layer before are not."""
+    seen = []
+
+    class Hidden(nn.Linear):
+        def forward(self, x):
+            seen.append((out := super().forward(x)).dtype)
+            return out
+
+    def spy(outputs, *arguments, **options):
+        seen.append(outputs.dtype)
+        return cross_entropy(outputs, *arguments, **options)
+
+    cross_entropy = F.cross_entropy
+    for room in ("loop", "joint"):
+        monkeypatch.setattr(
+            f"mialab.training.{room}.autocast_for", lambda device: torch.autocast("cpu", dtype=torch.bfloat16)
+        )
+        monkeypatch.setattr(f"mialab.training.{room}.F.cross_entropy", spy)
+    build = lambda: nn.Sequential(Hidden(6, 8, bias=False), nn.Tanh(), nn.Linear(8, 3))  # noqa: E731
+    members = fit_many(build, points(), replace(SMALL, epochs=1), seeds=[0, 1], joint=joint)
+    assert seen[-2:] == [torch.bfloat16, torch.float32]
+    assert not any(part._forward_pre_hooks for member in members for part in member.model.modules())
+
+
 def test_without_autocast_no_layer_is_touched():
     model = Heads()
     with float32_logits(model, nullcontext()):

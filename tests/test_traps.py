@@ -1,5 +1,6 @@
 """Traps that a review set: each is refused with a remedy, or harmless."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -115,6 +116,15 @@ def test_a_prediction_of_a_hook_moves_nothing(moment, training):
     data, looking = images(dtype=torch.float32), type("Looking", (Hooks,), {moment: looks})
     looked = fit(build, data, SMALL, hooks=[looking()])
     assert same(fit(build, data, SMALL), looked), "weights, and BatchNorm's statistics"
+
+
+def test_a_copy_of_the_model_may_be_run_in_training_mode():
+    class Teacher(Hooks):
+        def before_step(self, run, x, y):
+            deepcopy(run.model).train()(x)
+
+    data = images(dtype=torch.float32)
+    assert same(fit(normalised, data, SMALL), fit(normalised, data, SMALL, hooks=[Teacher()]))
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Checkpoint:
         write_whole(self.path, lambda file: file.writelines([HEADER, digest, b"\n", buffer.getbuffer()]))
         self.last = time.monotonic()
 
-    def read(self, device: torch.device) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the state, and take its number of threads; None without a readable file.
 
         A damaged file, or one of another version of mialab, is set aside. One of another run is a ValueError.
@@ -64,7 +64,7 @@ class Checkpoint:
         if content[: len(kind)] != kind[: len(content)]:
             raise ValueError(f"{self.path} is not a training checkpoint: give another path")
         try:
-            kept = _unpacked(content, device)
+            kept = _unpacked(content)
         except Exception as error:  # what another version of torch wrote can raise nearly anything
             self._set_aside(error)
             return None
@@ -93,18 +93,20 @@ class Checkpoint:
 def threads_of(path: str | os.PathLike) -> int | None:
     """Return the number of threads that a checkpoint's run computes with; None without a readable file."""
     try:
-        return _unpacked(Path(path).read_bytes(), torch.device("cpu"))["threads"]
+        return _unpacked(Path(path).read_bytes())["threads"]
     except Exception:  # as above; whoever reads the whole of it says what is wrong
         return None
 
 
-def _unpacked(content: bytes, device: torch.device) -> dict[str, Any]:
+def _unpacked(content: bytes) -> dict[str, Any]:
     view = memoryview(content)
     if view[: len(HEADER)] != HEADER[: len(view)]:
         raise ValueError("another version of mialab wrote it")
     if hashlib.sha256(view[START:]).hexdigest().encode() + b"\n" != view[len(HEADER) : START]:
         raise ValueError("its checksum is wrong")
-    return torch.load(io.BytesIO(view[START:]), map_location=device, weights_only=True)
+    # Each tensor to where it was, as a generator's state must stay on the CPU; without a GPU, all to the CPU.
+    place = None if torch.cuda.is_available() else "cpu"
+    return torch.load(io.BytesIO(view[START:]), map_location=place, weights_only=True)
 
 
 @contextmanager

@@ -96,7 +96,16 @@ def fit_many(
 class _Members:
     """What members are trained from, each with its own seed, rows, hooks and first weights."""
 
-    def __init__(self, build, data, recipe, seeds, indices, hooks, start):
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        data: Data | Sequence[Data],
+        recipe: Recipe,
+        seeds: Sequence[int],
+        indices: Sequence[Any] | None,
+        hooks: Callable[[int], Sequence[Hooks]] | None,
+        start: Sequence[Mapping[str, torch.Tensor]] | None,
+    ):
         count = len(seeds)
         self.build, self.recipe, self.seeds = build, recipe, seeds
         self.data = in_memory(data) or data
@@ -232,7 +241,10 @@ class _Stacked:
 
     def fit(self, progress: bool) -> list[Fitted]:
         """Train the epochs that are left."""
-        with computing_with(self._restore()), float32_logits(self.models[0], self.autocast):
+        state = self.file.read() if self.file else None
+        threads = self.file.threads if self.file else None
+        with computing_with(threads), float32_logits(self.models[0], self.autocast):
+            self._restore(state)
             begun, epochs = self.runs[0].epoch, self.recipe.epochs
             pace = Pace(self.recipe, -(-self.rows.shape[1] // self.recipe.batch), epoch=begun)
             if not begun:
@@ -320,9 +332,8 @@ class _Stacked:
         )
 
     @torch.no_grad()
-    def _restore(self) -> int | None:
-        """Go on from the file, if there is one; returns the number of threads to compute with."""
-        state = self.file and self.file.read(self.device)
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from what the file held, if there was one."""
         if state and restore_observers(self.observers, state["observers"]):
             for run, kept in zip(self.runs, state["runs"], strict=True):
                 for name, value in kept.items():
@@ -332,4 +343,3 @@ class _Stacked:
             if not self.runs[0].ended:
                 self.optimizer.load_state_dict(state["optimizer"])
             self._unstack()
-        return self.file and self.file.threads

@@ -43,6 +43,7 @@ from mialab.training.hooks import (
     State,
     TrainingRun,
     check_defenses,
+    check_hooks,
     has,
     resolve,
 )
@@ -99,7 +100,7 @@ def fit(
     the model, the defenses, the hooks or the source. Code is not compared, nor files that a source reads, unless its
     `identity` tells them apart.
     """
-    device = default_device(device)
+    device, defenses, hooks = default_device(device), check_defenses(defenses), check_hooks(hooks)
     run = TrainingRun(placed(built(build, seed, start), device), recipe, device, seed)
     given = {"data": data, "reference": reference, "validation": validation}
     given = {role: rows if rows is None else in_memory(rows) or rows for role, rows in given.items()}
@@ -109,11 +110,13 @@ def fit(
         identity |= {role: describe_data(rows) for role, rows in given.items()}
         identity |= _identity_of_hooks(defenses, hooks, carried or {})
         file = Checkpoint(checkpoint, identity, seconds=save_every)
-    rows = {role: _on_device(part, run) for role, part in given.items()}
-    started = _start(run, defenses, rows, carried or {})
-    training = _Training(run, rows["data"], [*started.values(), *hooks], file)
-    training.prepare()
-    with computing_with(training.restore()):
+    state = file.read() if file else None
+    with computing_with(file.threads if file else None):
+        rows = {role: _on_device(part, run) for role, part in given.items()}
+        started = _start(run, defenses, rows, carried or {})
+        training = _Training(run, rows["data"], [*started.values(), *hooks], file)
+        training.prepare()
+        training.restore(state)
         training.train(progress)
     return Fitted(training.model.eval(), run.history, _left(started))
 
@@ -149,9 +152,9 @@ class _Training:
                         "sample's outputs"
                     )
 
-    def restore(self) -> int | None:
-        """Go on from the file, if there is one; returns the number of threads that the run computes with."""
-        run, state = self.run, self.file and self.file.read(self.run.device)
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from what the file held, if there was one."""
+        run = self.run
         if state and restore_observers(self.observers, state["observers"]):
             for name, value in state["run"].items():
                 setattr(run, name, value)
@@ -161,7 +164,6 @@ class _Training:
                     one.load_state_dict(kept)
             if not run.ended:
                 run.optimizer = restored_optimizer(state["optimizer"], run.optimizer, run.model)
-        return self.file and self.file.threads
 
     def save(self) -> None:
         run = self.run
@@ -268,7 +270,7 @@ def _start(
 ) -> dict[str, Hooks]:
     """Return the hooks of each defense by its name; each draws from a stream of its own."""
     started = {}
-    for one in check_defenses(defenses):
+    for one in defenses:
         classes = _classes(run.model, rows)
         parts = Parts(rows["data"], rows["reference"], rows["validation"], run.seed, classes, carried)
         with forked(derive(run.seed, "start", one.NAME), run.device):
@@ -310,7 +312,7 @@ def identity_of(model: nn.Module, start: Mapping[str, torch.Tensor] | None) -> d
 def _identity_of_hooks(
     defenses: Sequence[Defense], hooks: Sequence[Hooks], carried: Mapping[str, State]
 ) -> dict[str, str]:
-    described = [f"{one.NAME} {one.VERSION} {describe(one)}" for one in check_defenses(defenses)]
+    described = [f"{one.NAME} {one.VERSION} {describe(one)}" for one in defenses]
     others = [describe_hooks(one) for one in hooks if not one.observes]
     return {"defenses": "; ".join(described), "hooks": "; ".join(others), "carried": digest(dict(carried))}
 
