@@ -1,4 +1,6 @@
-"""What the training loop costs: `python benchmarks/training.py [repetitions]` prints one table from one run.
+"""What the training loop costs: `python benchmarks/training.py [repetitions [word]]` prints one table from one run.
+
+A word chooses the blocks that have it in their title, such as "tabular".
 
 Rows of one block do the same training (same data, model, batch size, optimizer, epochs), in turn, repetition after
 repetition. "bare loop" is `fit`'s own work written out by hand; "DataLoader loop" is what most released code has.
@@ -103,7 +105,7 @@ def case(name: str, shape: tuple[int, ...], classes: int, samples: int) -> tuple
     return partial(build, name, shape, classes), data
 
 
-def main(repetitions: int) -> None:
+def main(repetitions: int, word: str = "") -> None:
     torch.set_num_threads(1)
     versions = f"torch {torch.__version__}, {DEVICE}, one thread, {repetitions} repetitions"
     print(
@@ -113,6 +115,8 @@ def main(repetitions: int) -> None:
     small = *case("small_cnn", (3, 12, 12), 10, 1000), Recipe(5, batch=50, optimizer="adam", lr=2e-3)
     digits = *case("tabular", (64,), 10, 850), Recipe(2, batch=32, optimizer="adam", lr=1e-3)
     for title, work in (("tabular 200-128-50, batch 64", tabular), ("small_cnn 3x12x12, batch 50", small)):
+        if word not in title:
+            continue
         loops = {"bare loop": bare_loop, "fit": our_fit, "DataLoader loop": dataloader_loop}
         rows = {name: partial(loop, *work) for name, loop in loops.items()}
         show(title, len(work[1][1]) * work[2].epochs, measure(rows, repetitions))
@@ -121,6 +125,8 @@ def main(repetitions: int) -> None:
         ("tabular 200-128-50, batch 64, 8 members", tabular, 8),
         ("small_cnn 3x12x12, batch 50, 8 members", small, 8),
     ):
+        if word not in title:
+            continue
         rows = {
             "one by one": partial(members, *work, count=count, joint=False),
             "side by side": partial(members, *work, count=count, joint=True),
@@ -129,4 +135,4 @@ def main(repetitions: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7, *sys.argv[2:])

@@ -6,6 +6,7 @@ import pickle
 from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def test_an_interrupted_target_goes_on_where_it_stopped(tiny_target, tmp_path, m
         trained_epochs.append(run.epoch)
         keep(recorder, run)
 
+    monkeypatch.setattr(training.checkpoint, "SECONDS", 0)
     monkeypatch.setattr(Recorder, "after_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         target("textures", store=Store(tmp_path / "cut"))
@@ -162,7 +164,7 @@ def test_recording_does_not_disturb_training():
     build = partial(models.build, "small_cnn", dataset.shape, dataset.classes)
     recorder = Recorder(dataset.x, dataset.y, torch.arange(140) < 60, (1, 2))
     plain, recorded = (
-        training.fit(build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=0, defenses=hooks).model
+        training.fit(build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=0, hooks=hooks).model
         for hooks in ([], [recorder])
     )
     for a, b in zip(plain.parameters(), recorded.parameters(), strict=True):
@@ -194,18 +196,20 @@ def test_an_unknown_arrangement_lists_those_that_exist():
 
 
 @dataclass(frozen=True)
-class Shrink:
+class Shrink(training.Defense):
     """A tiny defense: an L2 penalty that may begin later, with a record of what it was made from."""
 
-    weight: float
-    name: str = "shrink"
+    NAME: ClassVar[str] = "shrink"
+    VERSION: ClassVar[int] = 1
 
-    def hooks(self, dataset, roles):
-        return Shrinking(self.weight, len(roles.target_train))
+    weight: float
+
+    def start(self, parts):
+        return Shrinking(self.weight, len(parts.train[1]))
 
 
 @dataclass
-class Shrinking:
+class Shrinking(training.Hooks):
     weight: float
     members: int
     steps: int = field(default=0, compare=False)
@@ -220,14 +224,17 @@ class Shrinking:
 
 
 @dataclass(frozen=True)
-class Stop:
+class Stop(training.Defense):
     """A defense that ends the training early."""
 
-    name: str = "stop"
+    NAME: ClassVar[str] = "stop"
+    VERSION: ClassVar[int] = 1
 
-    def hooks(self, dataset, roles):
-        return self
+    def start(self, parts):
+        return Stopping()
 
+
+class Stopping(training.Hooks):
     def after_epoch(self, run):
         run.stop = run.epoch == 2
 
@@ -240,7 +247,7 @@ def test_a_defense_in_the_configuration_defends_every_model(count):
     cell, plain = made(config), made(replace(TINY, count=count))
     for k, seed in enumerate(config.seeds):
         by_hand = training.fit(
-            build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=seed, defenses=[Shrinking(0.05, 60)]
+            build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=seed, hooks=[Shrinking(0.05, 60)]
         )
         expected = training.logits(by_hand.model, dataset.x).numpy()
         np.testing.assert_array_equal(cell.arrays["logits_3"][k], expected)

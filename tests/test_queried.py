@@ -83,15 +83,16 @@ def test_keeping_weights_changes_no_number_and_makes_another_cell(tmp_path):
 
 def test_an_interrupted_training_keeps_the_same_weights(tmp_path):
     whole, cut = made(EVEN), tmp_path / "scratch"
-    done = training.loop.Checkpoint.save
+    write = training.checkpoint.Checkpoint.write
 
-    def killed(checkpoint):
-        done(checkpoint)
-        if checkpoint.run.epoch == 3:
+    def killed(checkpoint, state):
+        write(checkpoint, state)
+        if state["run"]["epoch"] == 3:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.loop.Checkpoint, "save", killed)
+        patch.setattr(training.checkpoint, "SECONDS", 0)
+        patch.setattr(training.checkpoint.Checkpoint, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             EVEN.compute((), scratch=cut)
     again = EVEN.compute((), scratch=cut)

@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def test_a_single_shadow_goes_on_where_it_was_interrupted(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.checkpoint, "SECONDS", 0)
         patch.setattr("mialab.cells.models.Recorder.after_epoch", lambda recorder, run: interrupted(run))
         with pytest.raises(KeyboardInterrupt):
             single.compute((), scratch=tmp_path / "scratch")
@@ -142,21 +144,22 @@ def test_references_are_fused_by_the_target_s_rule():
 
 
 @dataclass(frozen=True)
-class Shrink:
+class Shrink(training.Defense):
     """A tiny defense that says what it was made with."""
 
-    weight: float
-    name: str = "shrink"
+    NAME: ClassVar[str] = "shrink"
+    VERSION: ClassVar[int] = 1
 
-    def hooks(self, dataset, roles):
-        return Shrinking(self.weight, roles)
+    weight: float
+
+    def start(self, parts):
+        return Shrinking(self.weight, parts)
 
 
 @dataclass
-class Shrinking:
+class Shrinking(training.Hooks):
     weight: float
-    roles: splits.Roles = field(compare=False)
-    identity = "shrinking"
+    parts: training.Parts = field(compare=False)
     made = []
 
     def __post_init__(self):
@@ -172,10 +175,11 @@ def test_a_defended_target_has_defended_shadows(monkeypatch):
     defended, plain = made(config), made(replace(FOUR, count=2))
     np.testing.assert_array_equal(defended.arrays["member"], plain.arrays["member"])
     assert np.abs(defended.arrays["logits"]).mean() < np.abs(plain.arrays["logits"]).mean() / 2, "shrunk"
-    rows = evaluated(EVEN).rows
+    seen = evaluated(EVEN)
     assert len(Shrinking.made) == 2, "one defense for each model"
     for one, inside in zip(Shrinking.made, defended.arrays["member"], strict=True):
-        assert set(one.roles.target_train.tolist()) == set(rows[inside].tolist())
+        mine = seen.rows[inside].sort().values
+        assert torch.equal(one.parts.train[0], seen.dataset.x[mine])
 
 
 def test_a_defense_s_reference_and_validation_rows_are_the_target_s(monkeypatch):
@@ -185,9 +189,9 @@ def test_a_defense_s_reference_and_validation_rows_are_the_target_s(monkeypatch)
     monkeypatch.setattr(Shrinking, "made", [])
     made(Shadows(replace(DIGITS, defenses=(Shrink(0.0),)), count=2))
     for one in Shrinking.made:
-        assert torch.equal(one.roles.reference, dealt.reference)
-        assert torch.equal(one.roles.validation, dealt.validation)
-        assert len(one.roles.target_train) == 600
+        for part, rows in ((one.parts.reference, dealt.reference), (one.parts.validation, dealt.validation)):
+            assert torch.equal(part[0], dataset.x[rows]) and torch.equal(part[1], dataset.y[rows])
+        assert len(one.parts.train[1]) == 600
 
 
 def test_what_is_kept_of_a_target_does_not_make_other_shadows(tmp_path):

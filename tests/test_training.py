@@ -10,7 +10,7 @@ from training_cases import SMALL, batches_of, dropout_mlp, mlp, points, same
 
 from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
-from mialab.training import Recipe, fit, fit_many, logits
+from mialab.training import Constant, Cosine, Cyclic, Hooks, Recipe, Steps, fit, fit_many, logits
 from mialab.training.augment import augment
 from mialab.training.recipe import optimizer_for
 
@@ -30,8 +30,10 @@ from mialab.training.recipe import optimizer_for
         ({"momentum": 0, "nesterov": True}, "nesterov"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"weight_decay": -1}, "weight_decay"),
-        ({"milestones": (5, 3)}, "milestones"),
-        ({"factor": 0}, "factor"),
+        ({"schedule": "cosine"}, "schedule"),
+        ({"epochs": 10, "schedule": Cyclic(3)}, "cycles that divide the 10 epochs"),
+        ({"warmup": -1}, "warmup"),
+        ({"warmup": 0.5}, "warmup"),
         ({"augment": ("rotate",)}, "crop, flip"),
         ({"augment": "crop"}, "tuple"),
     ],
@@ -41,8 +43,22 @@ def test_an_impossible_recipe_is_refused_by_name(settings, named):
         Recipe(**{"epochs": 1} | settings)
 
 
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Steps((5, 3)), "milestones"),
+        (lambda: Steps((0, 3)), "milestones"),
+        (lambda: Steps((1,), factor=0), "factor"),
+        (lambda: Cyclic(0), "cycles"),
+    ],
+)
+def test_an_impossible_schedule_is_refused_by_name(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()
+
+
 def test_a_recipe_read_from_json_equals_the_one_written():
-    assert Recipe(2, milestones=[1], augment=["flip"]) == Recipe(2, milestones=(1,), augment=("flip",))
+    assert Recipe(2, schedule=Steps([1]), augment=["flip"]) == Recipe(2, schedule=Steps((1,)), augment=("flip",))
 
 
 @pytest.mark.parametrize(
@@ -59,13 +75,77 @@ def test_every_setting_of_a_recipe_reaches_its_optimizer(kind, settings):
     assert settings.items() <= optimizer.param_groups[0].items()
 
 
+# The learning rate
+
+
+def rates(schedule, epochs=6, steps=5, lr=0.3, warmup=0):
+    recipe = Recipe(epochs, lr=lr, schedule=schedule, warmup=warmup)
+    return torch.tensor([recipe.rate(step, steps) for step in range(epochs * steps)], dtype=torch.float64)
+
+
+def test_rates_in_steps_are_those_of_repeated_multiplication():
+    lr, by_hand = 0.3, []
+    for epoch in range(1, 7):
+        by_hand += [lr] * 5
+        if epoch in (2, 3):
+            lr *= 0.1
+    assert rates(Steps((2, 3, 99))).tolist() == by_hand, "bit for bit"
+    assert rates(Constant()).tolist() == [0.3] * 30
+
+
+def test_a_cosine_starts_at_the_rate_passes_its_half_and_would_end_at_zero():
+    found = rates(Cosine())
+    assert found[0] == 0.3
+    assert found[15] == pytest.approx(0.15)
+    assert (found.diff() < 0).all()
+    assert found[29] == pytest.approx(0.3 * (1 + torch.cos(torch.tensor(29 * torch.pi / 30)).item()) / 2, rel=1e-4)
+
+
+def test_cycles_restart_and_one_of_them_is_a_cosine():
+    found = rates(Cyclic(3)).view(3, 10)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert torch.equal(found[0], rates(Cosine(), epochs=2))
+    assert torch.equal(rates(Cyclic(1)), rates(Cosine()))
+
+
+def test_warm_up_rises_linearly_to_the_schedule():
+    found = rates(Constant(), warmup=2)
+    torch.testing.assert_close(found[:10], 0.03 * torch.arange(1, 11, dtype=torch.float64))
+    assert (found[10:] == 0.3).all()
+    assert torch.equal(rates(Steps((3,)), warmup=2)[10:], rates(Steps((3,)))[10:])
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Steps((1, 3)), Cosine(), Cyclic(2)])
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_training_takes_the_rates_of_the_recipe(schedule, warmup):
+    class Watch(Hooks):
+        def after_step(self, run):
+            seen.append(run.optimizer.param_groups[0]["lr"])
+
+    seen, recipe = [], replace(SMALL, epochs=4, schedule=schedule, warmup=warmup)
+    history = fit(mlp, points(), recipe, hooks=[Watch()]).history
+    expected = [recipe.rate(step, 4) for step in range(16)]
+    assert seen == expected
+    assert [row["lr"] for row in history] == expected[3::4]
+
+
+def test_a_rate_that_changes_within_an_epoch_needs_a_source_that_knows_its_length():
+    class Endless:
+        def __iter__(self):
+            return iter(batches_of(points()))
+
+    fit(mlp, Endless(), replace(SMALL, schedule=Steps((1,))))
+    with pytest.raises(ValueError, match="__len__"):
+        fit(mlp, Endless(), replace(SMALL, schedule=Cosine()))
+
+
 # The loop
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_fit_equals_the_hand_written_loop_bit_for_bit(optimizer):
     x, y = points()
-    recipe = replace(SMALL, optimizer=optimizer, weight_decay=0.01, milestones=(2,))
+    recipe = replace(SMALL, optimizer=optimizer, weight_decay=0.01, schedule=Steps((2,)))
     with forked(derive(4, "init")):
         model = mlp()
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
@@ -114,13 +194,13 @@ def test_the_global_random_state_does_not_change_the_weights():
 def test_every_sample_is_seen_once_per_epoch_in_a_new_order_with_the_last_batch_kept():
     seen = []
 
-    class Watch:
+    class Watch(Hooks):
         def batch(self, run, x, y):
             seen.append((run.epoch, x[:, 0].tolist()))
             return x, y
 
     x = torch.arange(50.0)[:, None].expand(50, 6)
-    fit(mlp, (x, points()[1]), replace(SMALL, epochs=2), defenses=[Watch()])
+    fit(mlp, (x, points()[1]), replace(SMALL, epochs=2), hooks=[Watch()])
     assert [len(part) for _, part in seen] == [16, 16, 16, 2] * 2
     first, second = ([value for epoch, part in seen for value in part if epoch == e] for e in (1, 2))
     assert sorted(first) == sorted(second) == list(range(50))
@@ -209,12 +289,12 @@ def test_images_of_32_pixels_are_padded_by_4():
 
 
 def test_a_source_of_batches_trains_like_the_same_batches_in_memory():
-    class InOrder:
+    class InOrder(Hooks):
         def batches(self, run):
             return batches_of((run.x, run.y))
 
     data = points()
-    assert same(fit(mlp, batches_of(data), SMALL), fit(mlp, data, SMALL, defenses=[InOrder()]))
+    assert same(fit(mlp, batches_of(data), SMALL), fit(mlp, data, SMALL, hooks=[InOrder()]))
 
 
 def test_a_source_is_told_the_epoch():

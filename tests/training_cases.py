@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mialab.seeds import generator
-from mialab.training import Recipe
+from mialab.training import Hooks, Recipe
 
 SMALL = Recipe(epochs=3, batch=16, optimizer="adam", lr=0.01)
 
@@ -55,14 +55,18 @@ def batches_of(data, size=16):
 
 
 @dataclass
-class Momentum:
-    """A defense with state: a running mean of the loss that enters the penalty, and its own noise."""
+class Momentum(Hooks):
+    """Hooks with state: a running mean of the loss that enters the penalty, and its own noise."""
 
     weight: float = 0.1
 
     def __post_init__(self):
         self.mean = torch.zeros(())
         self.draw = generator(0, "momentum")
+
+    @property
+    def identity(self):
+        return self.weight
 
     def penalty(self, run, x, y, outputs):
         self.mean = 0.9 * self.mean + 0.1 * outputs.detach().abs().mean() + torch.rand((), generator=self.draw)

@@ -1,118 +1,82 @@
-"""A training run on disk: written after each epoch, refused if it is another run's, set aside if it is damaged."""
+"""A training run on disk: written now and then, refused if it is another run's, set aside if it is damaged."""
 
 import hashlib
 import io
 import os
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mialab.training.identity import describe, describe_model
+from mialab.engine.files import write_whole
+from mialab.training.hooks import Hooks, Missed, State, TrainingRun, has, state_of
 
 # A file is this line, the SHA-256 of the rest as another, and the rest: torch's format, which has no check of its own.
-HEADER = b"mialab training checkpoint 1\n"
+HEADER = b"mialab training checkpoint 2\n"
 START = len(HEADER) + 65
+SECONDS = 60.0  # between two writes: what a kill may cost
 
 
 class Checkpoint:
-    """Saves and restores a run with its model, optimizer and defenses.
+    """A file that keeps a run's state, with what tells the run from others and the number of threads it computes with.
 
-    No state of a random generator is kept: each epoch derives its own from the seed and its number. What tells the run
-    from others is taken here, so before any hook is called: defenses and sources must be as they were when it began.
+    No state of a random generator is kept: each epoch derives its own from the seed and its number. The number of
+    threads changes the last bits of sums, so a run that goes on takes the one it began with.
     """
 
-    def __init__(self, path: str | os.PathLike, run: Any, model: nn.Module, data: Any, defenses: Sequence[Any]):
+    def __init__(self, path: str | os.PathLike, identity: Mapping[str, str], *, seconds: float | None = None):
         self.path = Path(path)
         if self.path.is_dir():
             raise IsADirectoryError(f"checkpoint {self.path} is a directory: give the path of a file")
-        if hasattr(data, "set_epoch"):
-            data.set_epoch(1)  # sources are compared as they are at their start, wherever an earlier run left them
-        self.run, self.model, self.defenses = run, model, defenses
-        self.identity = {
-            "recipe": repr(run.recipe),
-            "seed": str(run.seed),
-            "data": describe(data),
-            "model": describe_model(model),
-            "defenses": "; ".join(map(describe, defenses)),
-        }
+        self.identity, self.threads = dict(identity), torch.get_num_threads()
+        self.seconds = SECONDS if seconds is None else seconds
+        self.last = time.monotonic()
 
-    def save(self) -> None:
-        """Write the run's state after an epoch; the file is always a whole one, the old or the new."""
-        run = self.run
-        state = {
-            "identity": self.identity,
-            "run": {"epoch": run.epoch, "step": run.step, "stop": bool(run.stop), "history": run.history},
-            "model": self.model.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
-            "defenses": [d.state_dict() if hasattr(d, "state_dict") else None for d in self.defenses],
-        }
-        self._check(state)
+    def due(self) -> bool:
+        """Say whether it is time to write."""
+        return time.monotonic() - self.last >= self.seconds
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write the state; the file is always a whole one, the old or the new."""
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save({"identity": self.identity, "threads": self.threads, "state": state}, buffer)
         digest = hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.name}.part-{os.getpid()}")
+        write_whole(self.path, lambda file: file.writelines([HEADER, digest, b"\n", buffer.getbuffer()]))
+        self.last = time.monotonic()
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state, and take its number of threads; None without a readable file.
+
+        A damaged file, or one of another version of mialab, is set aside. One of another run is a ValueError.
+        """
         try:
-            with part.open("wb") as file:
-                file.writelines([HEADER, digest, b"\n", buffer.getbuffer()])
-            os.replace(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def _check(self, state: dict[str, Any]) -> None:
-        owners = [f"{type(defense).__name__}.state_dict()" for defense in self.defenses]
-        parts = zip(
-            ["run.history", "the optimizer", *owners],
-            [state["run"], state["optimizer"], *state["defenses"]],
-            strict=True,
-        )
-        for owner, part in parts:
-            if not _is_plain(part):
-                raise TypeError(
-                    f"a checkpoint cannot hold {owner}: it may only have tensors, Python's own numbers and strings, "
-                    "None, lists, tuples and dicts (of a NumPy number take .item())"
-                )
-
-    def restore(self) -> None:
-        """Bring the run back to where the file left it; without a readable file, leave it at its start."""
-        state = self._read()
-        if state is None:
-            return
-        for name, value in state["run"].items():
-            setattr(self.run, name, value)
-        self.model.load_state_dict(state["model"])
-        self.run.optimizer.load_state_dict(state["optimizer"])
-        for defense, kept in zip(self.defenses, state["defenses"], strict=True):
-            if kept is not None:
-                defense.load_state_dict(kept)
-
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            content = memoryview(self.path.read_bytes())
+            content = self.path.read_bytes()
         except FileNotFoundError:  # none yet, or another process that trains the same has just finished with it
             return None
-        if content[: len(HEADER)] != HEADER[: len(content)]:
+        kind = HEADER.rpartition(b" ")[0]
+        if content[: len(kind)] != kind[: len(content)]:
             raise ValueError(f"{self.path} is not a training checkpoint: give another path")
         try:
-            if hashlib.sha256(content[START:]).hexdigest().encode() + b"\n" != content[len(HEADER) : START]:
-                raise ValueError("its checksum is wrong")
-            state = torch.load(io.BytesIO(content[START:]), map_location=self.run.device, weights_only=True)
+            kept = _unpacked(content)
         except Exception as error:  # what another version of torch wrote can raise nearly anything
             self._set_aside(error)
             return None
-        theirs = state["identity"]
+        theirs = kept["identity"]
         differing = [name for name, value in self.identity.items() if theirs.get(name) != value]
         if differing:
             raise ValueError(
                 f"checkpoint {self.path} belongs to another run (differs in {', '.join(differing)}): "
-                "give another path, or delete the file to start again. Of defenses and sources that change as they "
-                "train, make new ones"
+                "give another path, or delete the file to start again"
             )
-        return state
+        self.threads = kept["threads"]
+        return kept["state"]
 
     def _set_aside(self, error: Exception) -> None:
         number = 1
@@ -126,10 +90,114 @@ class Checkpoint:
         )
 
 
+def threads_of(path: str | os.PathLike) -> int | None:
+    """Return the number of threads that a checkpoint's run computes with; None without a readable file."""
+    try:
+        return _unpacked(Path(path).read_bytes())["threads"]
+    except Exception:  # as above; whoever reads the whole of it says what is wrong
+        return None
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    view = memoryview(content)
+    if view[: len(HEADER)] != HEADER[: len(view)]:
+        raise ValueError("another version of mialab wrote it")
+    if hashlib.sha256(view[START:]).hexdigest().encode() + b"\n" != view[len(HEADER) : START]:
+        raise ValueError("its checksum is wrong")
+    # Each tensor to where it was, as a generator's state must stay on the CPU; without a GPU, all to the CPU.
+    place = None if torch.cuda.is_available() else "cpu"
+    return torch.load(io.BytesIO(view[START:]), map_location=place, weights_only=True)
+
+
+@contextmanager
+def computing_with(threads: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block; None: with as many as now."""
+    before = torch.get_num_threads()
+    try:
+        if threads not in (None, before):
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+def check_plain(owner: str, value: Any) -> None:
+    """Raise a TypeError that names the owner of what a file could not give back without running code from it."""
+    if not _is_plain(value):
+        raise TypeError(
+            f"a checkpoint cannot hold {owner}: it may only have tensors, Python's own numbers and strings, "
+            "None, lists, tuples and dicts (of a NumPy number take .item())"
+        )
+
+
 def _is_plain(value: Any) -> bool:
-    """Say whether a file can give the value back without running code from it."""
     if isinstance(value, dict):
         return all(map(_is_plain, [*value, *value.values()]))
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None))
+
+
+def progress_of(run: TrainingRun) -> dict[str, Any]:
+    """Return how far a run has come."""
+    check_plain("run.history", run.history)
+    return {"epoch": run.epoch, "step": run.step, "stop": bool(run.stop), "ended": run.ended, "history": run.history}
+
+
+def states_of(hooks: Iterable[Hooks]) -> list[tuple[str, State | None]]:
+    """Return the class and the state of each of these hooks."""
+    states = [(type(one).__qualname__, state_of(one)) for one in hooks]
+    for name, state in states:
+        check_plain(f"{name}.state_dict()", state)
+    return states
+
+
+def restore_observers(observers: Sequence[Hooks], states: Sequence[tuple[str, State | None]]) -> bool:
+    """Load what observers have seen; where one lacks something, leave all as they were, and return False."""
+    before = deepcopy([state_of(one) for one in observers])
+    try:
+        for k, one in enumerate(observers):
+            if has(one, "state_dict"):
+                name, state = states[k] if k < len(states) else ("", None)
+                if name != type(one).__qualname__:
+                    raise Missed
+                one.load_state_dict(state)
+    except Missed:
+        for one, state in zip(observers, before, strict=True):
+            if has(one, "state_dict"):
+                one.load_state_dict(state)
+        warnings.warn("what is to be observed is not all in the checkpoint: training starts again", stacklevel=2)
+        return False
+    return True
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any]:
+    """Return an optimizer's state, its class and the names of its parameters, as a hook may have put in another one."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = [[names.get(id(parameter)) for parameter in group["params"]] for group in optimizer.param_groups]
+    check_plain("the optimizer", state := optimizer.state_dict())
+    return {"kind": _kind(optimizer), "groups": groups, "state": state}
+
+
+def restored_optimizer(
+    kept: dict[str, Any], optimizer: torch.optim.Optimizer, model: nn.Module
+) -> torch.optim.Optimizer:
+    """Return the optimizer with the kept state: this one, or where a hook had swapped it, one as it was."""
+    here = optimizer_state(optimizer, model)
+    if (here["kind"], here["groups"]) != (kept["kind"], kept["groups"]):
+        module, _, name = kept["kind"].rpartition(".")
+        named = dict(model.named_parameters())
+        if not module.startswith("torch.optim") or None in chain(*kept["groups"]):
+            raise ValueError(
+                f"a checkpoint cannot make the {name} anew that a hook put in place of {type(optimizer).__name__}: use "
+                "one of torch.optim on the model's parameters"
+            )
+        groups = [{"params": [named[parameter] for parameter in group]} for group in kept["groups"]]
+        optimizer = getattr(torch.optim, name)(groups, lr=kept["state"]["param_groups"][0]["lr"])
+    optimizer.load_state_dict(kept["state"])
+    return optimizer
+
+
+def _kind(optimizer: torch.optim.Optimizer) -> str:
+    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"

@@ -1,87 +1,83 @@
-"""What tells one training run from another: digests that come out the same in every process."""
+"""What tells one training run from another: settings as text, data and weights by a digest of their tensors."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
-from types import BuiltinFunctionType, FunctionType
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-ATOMS = (type(None), bool, int, float, complex, str)
+from mialab.engine.store import settings
 
 
-def describe(thing: Any) -> str:
-    """Return a digest of a defense or a source of batches: its class, and its own `identity` or else its attributes.
+@dataclass(frozen=True)
+class _Identity:
+    value: Any
 
-    `identity` (an attribute, or a method without arguments) is whatever tells it from others of its class. Attributes
-    are followed into lists, dicts, tensors and other objects. Not seen, and so for `identity` to cover: the code of
-    classes and functions, what files hold, and what Python cannot copy, such as locks and open files.
-    """
-    if hasattr(thing, "identity"):
-        own = thing.identity
-        return fingerprint((type(thing), own() if callable(own) else own))
-    return fingerprint(thing)
+
+def describe(value: Any) -> str:
+    """Return plain values and frozen dataclasses of them as text; TypeError for anything else."""
+    return json.dumps(settings(_Identity(value), whole=True), sort_keys=True)
+
+
+def describe_hooks(hooks: Any) -> str:
+    """Return what tells hooks that no defense has started from others of their class: their `identity`."""
+    name = type(hooks).__name__
+    if not hasattr(hooks, "identity"):
+        raise TypeError(
+            f"a checkpoint cannot tell {name} from others of its class: let a Defense start it, or give it an "
+            "`identity` of plain values (its settings)"
+        )
+    return f"{name} {describe(hooks.identity)}"
+
+
+def describe_data(data: Any) -> str:
+    """Return a digest of tensors, or of batches in a list; of another source of batches, its `identity`."""
+    if hasattr(data, "identity"):
+        return describe(data.identity)
+    if data is None or isinstance(data, torch.Tensor):
+        return digest(data)
+    if isinstance(data, list | tuple):
+        return digest([describe_data(part) for part in data])
+    raise TypeError(
+        f"a checkpoint cannot tell {type(data).__name__} from other sources of batches: give it an `identity` of plain "
+        "values, such as its path, size and seed"
+    )
 
 
 def describe_model(model: nn.Module) -> str:
-    """Return a digest of a model's parts and their settings, not of its weights or its code."""
+    """Return a digest of a model's parts, their settings and its buffers, not of its weights or its code."""
     shapes = [(name, tuple(weight.shape), str(weight.dtype)) for name, weight in model.named_parameters()]
-    shown = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ from process to process
-    return fingerprint((type(model), shown, shapes, dict(model.named_buffers()), plain(model)))
+    return digest([structure(model), shapes, dict(model.named_buffers())])
 
 
-def plain(model: nn.Module) -> str:
-    """Return a digest of what the model's parts hold apart from parameters, buffers and other parts."""
-    ours = vars(nn.Module()).keys()
-    return fingerprint([{k: v for k, v in vars(part).items() if k not in ours} for part in model.modules()])
+def structure(model: nn.Module) -> str:
+    """Return a digest of what a model is made of: the classes of its parts and what these hold as plain attributes."""
+    ours, found = vars(nn.Module()).keys(), []
+    for part in model.modules():
+        held = {name: value for name, value in vars(part).items() if name not in ours}
+        found.append((type(part).__qualname__, part.extra_repr(), held))
+    return digest(found)
 
 
-def fingerprint(value: Any, known: dict[int, tuple[str, Any]] | None = None) -> str:
-    """Return a digest of the value's class and, all the way down, of what it is made of."""
-    known = {} if known is None else known
-    if type(value) in ATOMS:
-        return _digest(f"{type(value).__name__} {value!r}")
-    if type(value) is bytes:
-        return _digest("bytes", memoryview(value))
-    if isinstance(value, type | FunctionType | BuiltinFunctionType):
-        return _digest(_name(value))
-    if id(value) not in known:  # keeping the value, too, makes sure that nothing else gets its id
-        known[id(value)] = "a cycle", value
-        try:
-            parts = [part if isinstance(part, memoryview) else fingerprint(part, known) for part in _parts(value)]
-        except Exception:  # what cannot be copied may raise anything: its class must do
-            parts = []
-        known[id(value)] = _digest(_name(type(value)), *parts), value
-    return known[id(value)][0]
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, torch.Tensor):
-        raw = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        return str(value.dtype), tuple(value.shape), memoryview(raw)
-    if isinstance(value, torch.Generator):
-        return (value.initial_seed(),)  # its state moves on as it draws
-    if isinstance(value, set | frozenset):
-        return sorted(map(fingerprint, value))  # their order is another in every process
-    if type(value) in (list, tuple):
-        return value
-    if type(value) is dict:
-        return [part for pair in value.items() for part in pair]
-    reduced = value.__reduce_ex__(2)  # what pickle would write, for any object: class, arguments, state, items
-    parts = (reduced,) if isinstance(reduced, str) else reduced
-    return [list(part) if isinstance(part, Iterator) else part for part in parts]
-
-
-def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
-
-
-def _digest(*parts: str | memoryview) -> str:
+def digest(value: Any) -> str:
+    """Return a digest of arrays and plain values, in lists and dicts; of any other object only of its class or name."""
     state = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        state.update(f"{len(content)} ".encode())
-        state.update(content)
+    if isinstance(value, np.ndarray):
+        value = [str(value.dtype), value.tolist()]
+    if isinstance(value, torch.Tensor):
+        state.update(f"{value.dtype} {tuple(value.shape)} ".encode())
+        state.update(memoryview(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+    elif isinstance(value, dict):
+        state.update(f"dict {[(str(key), digest(part)) for key, part in value.items()]}".encode())
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        state.update(f"list {[digest(part) for part in value]}".encode())
+    elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        state.update(f"{type(value).__name__} {value!r}".encode())
+    else:
+        thing = value if hasattr(value, "__qualname__") else type(value)
+        state.update(f"{thing.__module__}.{thing.__qualname__}".encode())
     return state.hexdigest()

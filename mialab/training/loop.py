@@ -1,34 +1,8 @@
-"""Train one model: the inner loop, the hooks of defenses, and the model's logits afterwards.
-
-A defense is an object with any of these methods; several are called in the order of their list. `run` is a
-`TrainingRun`.
-
-    prepare(run)                       once, before the optimizer exists
-    wrap(run, optimizer)               -> the optimizer to use
-    batches(run)                       -> the (x, y) of one epoch, in place of a random order; augmented afterwards
-    batch(run, x, y)                   -> x, y as trained on; y may become class probabilities [batch, classes]
-    before_step(run, x, y)             before the forward pass and before gradients are cleared
-    loss(run, outputs, y)              -> scalar, in place of cross-entropy
-    penalty(run, x, y, outputs)        -> scalar, added to the loss
-    after_step(run)                    after the optimizer's step
-    after_epoch(run)                   with the epoch's row in run.history[-1] and the next epoch's learning rate set
-    state_dict(), load_state_dict(s)   what a checkpoint keeps; loaded after prepare and wrap
-
-`outputs` is whatever the model returns in training: logits [batch, classes], or a tuple that starts with them.
-
-`batch` gets uint8 images as they are. Mialab's models normalise only those and pass floats as they are, so a hook that
-mixes images (Mixup) must first normalise them with the model's own part: x = run.model.scale(x).
-
-An optimizer that takes each sample's own gradient (Opacus's DPOptimizer) overwrites the gradient that a term in the
-weights adds to the loss, so `penalty` beside it is refused; a term in each sample's outputs belongs in `loss` there.
-
-A defense may have `identity`, an attribute or method without arguments: the settings by which a checkpoint knows it.
-Without one, its attributes are taken as they are before the first hook is called (see `identity.describe`).
-"""
+"""Train one model: the inner loop, and the moments at which it calls hooks (see `mialab.training.hooks`)."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from types import SimpleNamespace
@@ -41,50 +15,56 @@ from torch import nn
 from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
 from mialab.training.augment import augment
-from mialab.training.checkpoint import Checkpoint
-from mialab.training.recipe import Recipe, drop_lr, optimizer_for
+from mialab.training.checkpoint import (
+    Checkpoint,
+    check_plain,
+    computing_with,
+    optimizer_state,
+    progress_of,
+    restore_observers,
+    restored_optimizer,
+    states_of,
+)
+from mialab.training.forward import (
+    Statistics,
+    autocast_for,
+    convolves,
+    first,
+    float32_logits,
+    heads,
+    laid_out,
+    placed,
+)
+from mialab.training.hooks import (
+    Data,
+    Defense,
+    Hooks,
+    Parts,
+    State,
+    TrainingRun,
+    check_defenses,
+    check_hooks,
+    has,
+    resolve,
+)
+from mialab.training.identity import describe, describe_data, describe_hooks, describe_model, digest
+from mialab.training.recipe import Pace, Recipe, optimizer_for
 
-Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
-Data = tuple[torch.Tensor, torch.Tensor] | Batches
-HOOKS = (
-    "prepare", "batches", "batch", "loss", "penalty", "wrap", "before_step", "after_step", "after_epoch"
-)  # fmt: skip
+IN_STEP = ("batch", "before_step", "loss", "penalty", "after_step")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, in eval mode on the device that trained it, and one dict per epoch.
+    """A trained model, in eval mode on the device that trained it, one dict per epoch, and what its defenses leave.
 
     history: epoch (from 1), lr (of the epoch's last step), loss (all that was minimised, penalties included) and
-    accuracy in [0, 1], both over the batches as they were trained on.
+    accuracy in [0, 1], both over the batches as they were trained on, and what hooks added. carried: the end states of
+    the defenses' hooks by NAME, tensors on the CPU, for the next phase.
     """
 
     model: nn.Module
-    history: list[dict[str, float]]
-
-
-@dataclass(eq=False)
-class TrainingRun:
-    """What hooks see of a training run, and may change.
-
-    model may be wrapped by a hook; `fit` returns the module that `build` gave. x, y are the training tensors on the
-    device (None for a source of batches). epoch and step count from 1, 0 before the first. generator is the hooks' own,
-    on the device and fresh in each epoch: drawing from it never changes the order of samples. `stop = True` ends
-    training after the current epoch.
-    """
-
-    model: nn.Module
-    recipe: Recipe
-    device: torch.device
-    seed: int
-    x: torch.Tensor | None = None
-    y: torch.Tensor | None = None
-    optimizer: torch.optim.Optimizer | None = None
-    generator: torch.Generator | None = None
-    epoch: int = 0
-    step: int = 0
-    stop: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]]
+    carried: dict[str, State] = field(default_factory=dict)
 
 
 def fit(
@@ -93,121 +73,276 @@ def fit(
     recipe: Recipe,
     *,
     seed: int = 0,
-    defenses: Sequence[Any] = (),
+    defenses: Sequence[Defense] = (),
+    hooks: Sequence[Hooks] = (),
+    reference: Data | None = None,
+    validation: Data | None = None,
+    carried: Mapping[str, State] | None = None,
+    start: Mapping[str, torch.Tensor] | None = None,
     device: str | torch.device | None = None,
     checkpoint: str | PathLike | None = None,
+    save_every: float | None = None,
     progress: bool = True,
 ) -> Fitted:
     """Train the model that `build()` returns, and return it with its history.
 
     data: tensors (x [n, ...], y int64 [n]), kept on the device as a whole, or a re-iterable source of (x, y) batches,
-    which shuffles itself; if it has `set_epoch(epoch)`, that is called before each pass. defenses: objects with hooks,
-    as listed at the top of this module. device: CUDA where there is one. The same seed gives the same weights, bit for
-    bit on one CPU; the global random state stays as it was.
+    which shuffles itself; if it has `set_epoch(epoch)`, that is called before each pass. defenses: settings whose hooks
+    are started here, on data, reference and validation rows; hooks: further ones, called after those. The same seed
+    gives the same weights, bit for bit on one CPU; the global random state stays as it was.
 
-    checkpoint: a file written after every epoch; if it exists, training goes on from there, bit for bit on CPU, as
-    all random choices of an epoch depend on the seed and the epoch alone. A damaged one is set aside. One of another
-    run is refused with a ValueError: with another recipe, seed, data, or parts and settings of the model, the defenses
-    or the source. Their code is not compared, nor files that a source reads, unless its `identity` tells them apart.
-    progress: a bar over epochs in a terminal or live notebook, else nothing.
+    start, carried: in a later phase, the weights of the phase before, and what its defenses left. No optimizer state is
+    taken over. device: CUDA where there is one. progress: a bar over epochs in a terminal or live notebook.
+
+    checkpoint: a file written every `save_every` seconds (None: a minute), between epochs, and at the end; if it
+    exists, training goes on from there, bit for bit on CPU, with the number of threads it began with. A damaged one is
+    set aside. One of another run is refused with a ValueError: with another recipe, seed, data, start, or settings of
+    the model, the defenses, the hooks or the source. Code is not compared, nor files that a source reads, unless its
+    `identity` tells them apart.
     """
-    device = default_device(device)
-    data = in_memory(data) or data
-    hooks = _resolve(defenses)
-    with forked(derive(seed, "init")):
-        model = build()
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"build must return a torch.nn.Module, not {type(model).__name__}")
-    run = TrainingRun(_place(model, device), recipe, device, seed)
-    if in_memory(data):
-        run.x, run.y = _laid_out(data[0].to(device), convolves(model)), data[1].to(device)
-    kept = Checkpoint(checkpoint, run, model, data, defenses) if checkpoint else None
-    _prepare(run, hooks)
-    if kept:
-        kept.restore()
-    _train(run, model, data, hooks, kept, progress)
-    return Fitted(model.eval(), run.history)
+    device, defenses, hooks = default_device(device), check_defenses(defenses), check_hooks(hooks)
+    run = TrainingRun(placed(built(build, seed, start), device), recipe, device, seed)
+    given = {"data": data, "reference": reference, "validation": validation}
+    given = {role: rows if rows is None else in_memory(rows) or rows for role, rows in given.items()}
+    file = None
+    if checkpoint:  # before anything is called that might change what tells this run from others
+        identity = {"kind": "one model", "recipe": describe(recipe), "seed": str(seed), **identity_of(run.model, start)}
+        identity |= {role: describe_data(rows) for role, rows in given.items()}
+        identity |= _identity_of_hooks(defenses, hooks, carried or {})
+        file = Checkpoint(checkpoint, identity, seconds=save_every)
+    state = file.read() if file else None
+    with computing_with(file.threads if file else None):
+        rows = {role: _on_device(part, run) for role, part in given.items()}
+        started = _start(run, defenses, rows, carried or {})
+        training = _Training(run, rows["data"], [*started.values(), *hooks], file)
+        training.prepare()
+        training.restore(state)
+        training.train(progress)
+    return Fitted(training.model.eval(), run.history, _left(started))
 
 
-def _prepare(run: TrainingRun, hooks: SimpleNamespace) -> None:
-    run.generator = generator(run.seed, "hooks", 0, device=run.device)
-    with forked(derive(run.seed, "noise", 0), run.device):
-        for prepare in hooks.prepare:
-            prepare(run)
-        run.optimizer = optimizer_for(run.model.parameters(), run.recipe)
-        for wrap in hooks.wrap:
-            run.optimizer = wrap(run, run.optimizer)
-            # Asked of the class, as Opacus's property raises before the first step.
-            if hooks.penalty and hasattr(type(run.optimizer), "grad_samples"):
-                raise ValueError(
-                    f"a `penalty` has no sure effect beside {type(run.optimizer).__name__}, which takes each sample's "
-                    "own gradient: drop the penalty, or let a defense's `loss` add a term in each sample's outputs"
-                )
+class _Training:
+    """One run of the loop: what it works on, and how far it has come."""
 
+    def __init__(self, run: TrainingRun, data: Data, hooks: Sequence[Hooks], file: Checkpoint | None):
+        self.run, self.model, self.data, self.file = run, run.model, data, file
+        self.called = resolve(hooks)
+        self.observers = [one for one in hooks if one.observes]
+        self.changing = [one for one in hooks if not one.observes]
+        self.steps = steps_per_epoch(data, run.recipe)
+        if in_memory(data):
+            run.x, run.y = data
+        if all(one.autocast for one in self.changing):
+            run.autocast = autocast_for(run.device)
 
-def _train(
-    run: TrainingRun, model: nn.Module, data: Data, hooks: SimpleNamespace, kept: Checkpoint | None, progress: bool
-) -> None:
-    autocast = autocast_for(run.device)
-    left = () if run.stop else range(run.epoch + 1, run.recipe.epochs + 1)
-    for epoch in bar(left, show=progress, unit="epoch"):
+    def prepare(self) -> None:
+        run = self.run
+        run.generator = generator(run.seed, "hooks", 0, device=run.device)
+        with forked(derive(run.seed, "noise", 0), run.device):
+            for prepare in self.called.prepare:
+                prepare(run)
+            run.optimizer = optimizer_for(run.model.parameters(), run.recipe)
+            for wrap in self.called.wrap:
+                run.optimizer = wrap(run, run.optimizer)
+                # Asked of the class, as Opacus's property raises before the first step.
+                if self.called.penalty and hasattr(type(run.optimizer), "grad_samples"):
+                    raise ValueError(
+                        f"a `penalty` has no sure effect beside {type(run.optimizer).__name__}, which takes each "
+                        "sample's own gradient: drop the penalty, or let a defense's `loss` add a term in each "
+                        "sample's outputs"
+                    )
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from what the file held, if there was one."""
+        run = self.run
+        if state and restore_observers(self.observers, state["observers"]):
+            for name, value in state["run"].items():
+                setattr(run, name, value)
+            self.model.load_state_dict(state["model"])
+            for one, (_, kept) in zip(self.changing, state["hooks"], strict=True):
+                if kept is not None:
+                    one.load_state_dict(kept)
+            if not run.ended:
+                run.optimizer = restored_optimizer(state["optimizer"], run.optimizer, run.model)
+
+    def save(self) -> None:
+        run = self.run
+        self.file.write(
+            {
+                "run": progress_of(run),
+                "model": self.model.state_dict(),
+                "hooks": states_of(self.changing),
+                "observers": states_of(self.observers),
+                "optimizer": None if run.ended else optimizer_state(run.optimizer, run.model),
+            }
+        )
+
+    def train(self, progress: bool) -> None:
+        """Train the epochs that are left, end the run, and save it now and then."""
+        run, pace = self.run, Pace(self.run.recipe, self.steps, epoch=self.run.epoch)
+        if not run.epoch:
+            pace.move(run.optimizer, 1, 0)
+        left = () if run.stop else range(run.epoch + 1, run.recipe.epochs + 1)
+        guarded = any(getattr(self.called, name) for name in IN_STEP)
+        with closing(Statistics(run.model)) if guarded else nullcontext() as statistics:
+            run.own_pass = statistics or nullcontext()
+            with float32_logits(run.model, run.autocast):
+                for epoch in bar(left, show=progress, unit="epoch"):
+                    self._epoch(epoch, pace)
+                    if self.file and self.file.due():
+                        self.save()
+                    if run.stop:
+                        break
+        if not run.ended:
+            self._end()
+
+    def _epoch(self, epoch: int, pace: Pace) -> None:
+        run = self.run
         run.epoch = epoch
-        run.generator = generator(run.seed, "hooks", run.epoch, device=run.device)
-        with forked(derive(run.seed, "noise", run.epoch), run.device):
+        run.generator = generator(run.seed, "hooks", epoch, device=run.device)
+        with forked(derive(run.seed, "noise", epoch), run.device):
             run.model.train()
-            tally = _epoch(run, hooks, _batches(run, model, data, hooks), autocast)
-            lr = run.optimizer.param_groups[0]["lr"]
-            run.history += tally.rows(run.epoch, lr)
-            drop_lr(run.optimizer, run.recipe, run.epoch)
-            for after_epoch in hooks.after_epoch:
+            tally = _steps(run, self.called, self._batches(), pace)
+            run.history += tally.rows(epoch, run.optimizer.param_groups[0]["lr"])
+            if epoch < run.recipe.epochs:
+                pace.move(run.optimizer, epoch + 1, 0)
+            for after_epoch in self.called.after_epoch:
                 after_epoch(run)
-        if kept:
-            kept.save()
-        if run.stop:
-            break
+
+    def _end(self) -> None:
+        run = self.run
+        run.generator = generator(run.seed, "hooks", "end", device=run.device)
+        with forked(derive(run.seed, "noise", "end"), run.device):
+            for end in self.called.end:
+                end(run)
+        run.ended = True
+        if self.file:
+            self.save()
+
+    def _batches(self) -> Iterator[tuple]:
+        """Yield an epoch's batches on the device, augmented, from the defense that supplies them or from the data."""
+        run = self.run
+        order = generator(run.seed, "order", run.epoch, device=run.device)
+        if self.called.batches:
+            source = self.called.batches[0](run)
+        elif run.x is not None:
+            rows = torch.randperm(len(run.y), generator=order, device=run.device).split(run.recipe.batch)
+            source = ((run.x[some], run.y[some]) for some in rows)
+        else:
+            if hasattr(self.data, "set_epoch"):
+                self.data.set_epoch(run.epoch)
+            source = self.data
+        channels_last = convolves(self.model)
+        for x, y in source:
+            x = laid_out(x.to(run.device, non_blocking=True), channels_last)
+            yield augment(x, run.recipe.augment, order), y.to(run.device, non_blocking=True)
 
 
-def _epoch(run: TrainingRun, hooks: SimpleNamespace, batches: Batches, autocast: AbstractContextManager) -> "Tally":
+def _steps(run: TrainingRun, called: SimpleNamespace, batches: Iterable[tuple], pace: Pace) -> "Tally":
     """One pass over the batches; nothing in it waits for the device."""
     tally = Tally()
-    model, optimizer = run.model, run.optimizer
-    criterion = hooks.loss[0] if hooks.loss else None
-    for x, y in batches:
+    criterion = called.loss[0] if called.loss else None
+    for number, (x, y) in enumerate(batches):
         run.step += 1
-        for change in hooks.batch:
+        if pace.within:
+            pace.move(run.optimizer, run.epoch, number)
+        for change in called.batch:
             x, y = change(run, x, y)
-        for act in hooks.before_step:
+        for act in called.before_step:
             act(run, x, y)
-        optimizer.zero_grad()
-        with autocast:
-            outputs = model(x)
+        run.optimizer.zero_grad()
+        with run.autocast:
+            with run.own_pass:
+                outputs = run.model(x)
             loss = criterion(run, outputs, y) if criterion else F.cross_entropy(outputs, y)
-            for penalty in hooks.penalty:
+            for penalty in called.penalty:
                 loss = loss + penalty(run, x, y, outputs)
         loss.backward()
-        optimizer.step()
-        for act in hooks.after_step:
+        run.optimizer.step()
+        for act in called.after_step:
             act(run)
         tally.add(loss, outputs, y)
     return tally
 
 
-def _batches(run: TrainingRun, model: nn.Module, data: Data, hooks: SimpleNamespace) -> Iterator[tuple]:
-    """Yield an epoch's batches on the device, augmented, from the defense that supplies them or from the data."""
-    order = generator(run.seed, "order", run.epoch, device=run.device)
-    if hooks.batches:
-        source = hooks.batches[0](run)
-    elif run.x is not None:
-        rows = torch.randperm(len(run.y), generator=order, device=run.device).split(run.recipe.batch)
-        source = ((run.x[some], run.y[some]) for some in rows)
-    else:
-        if hasattr(data, "set_epoch"):
-            data.set_epoch(run.epoch)
-        source = data
-    channels_last = convolves(model)
-    for x, y in source:
-        x = _laid_out(x.to(run.device, non_blocking=True), channels_last)
-        yield augment(x, run.recipe.augment, order), y.to(run.device, non_blocking=True)
+def _start(
+    run: TrainingRun, defenses: Sequence[Defense], rows: Mapping[str, Data | None], carried: Mapping[str, State]
+) -> dict[str, Hooks]:
+    """Return the hooks of each defense by its name; each draws from a stream of its own."""
+    started = {}
+    for one in defenses:
+        classes = _classes(run.model, rows)
+        parts = Parts(rows["data"], rows["reference"], rows["validation"], run.seed, classes, carried)
+        with forked(derive(run.seed, "start", one.NAME), run.device):
+            started[one.NAME] = one.start(parts)
+    return started
+
+
+def _left(started: Mapping[str, Hooks]) -> dict[str, State]:
+    """Return the end states of defenses' hooks, apart from them and on the CPU."""
+    left = {}
+    for name, hooks in started.items():
+        if has(hooks, "state_dict"):
+            check_plain(f"{type(hooks).__name__}.state_dict()", state := hooks.state_dict())
+            left[name] = _copied(state)
+    return left
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return type(value)(map(_copied, value)) if isinstance(value, list | tuple) else value
+
+
+def _classes(model: nn.Module, rows: Mapping[str, Data | None]) -> int:
+    """Return the width of the model's logits; of a model without a linear layer, what the labels say."""
+    if final := heads(model):
+        return final[-1].out_features
+    pairs = [part for part in map(in_memory, filter(None, rows.values())) if part]
+    return 1 + max((int(y.max()) for _, y in pairs), default=-1)
+
+
+def identity_of(model: nn.Module, start: Mapping[str, torch.Tensor] | None) -> dict[str, str]:
+    """Return what tells a model and its first weights from others."""
+    return {"model": describe_model(model), "start": digest(start and dict(start))}
+
+
+def _identity_of_hooks(
+    defenses: Sequence[Defense], hooks: Sequence[Hooks], carried: Mapping[str, State]
+) -> dict[str, str]:
+    described = [f"{one.NAME} {one.VERSION} {describe(one)}" for one in defenses]
+    others = [describe_hooks(one) for one in hooks if not one.observes]
+    return {"defenses": "; ".join(described), "hooks": "; ".join(others), "carried": digest(dict(carried))}
+
+
+def built(build: Callable[[], nn.Module], seed: int, start: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
+    """Return a new model with weights drawn from the seed, or those of `start`."""
+    with forked(derive(seed, "init")):
+        model = build()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"build must return a torch.nn.Module, not {type(model).__name__}")
+    if start is not None:
+        try:
+            model.load_state_dict(start)
+        except RuntimeError as error:
+            cause = " ".join(line.strip() for line in str(error).splitlines()[1:3])
+            raise ValueError(f"start: these weights are not of the model that build returns: {cause}") from error
+    return model
+
+
+def steps_per_epoch(data: Data, recipe: Recipe) -> int | None:
+    """Return the number of batches in an epoch; None for a source that does not say."""
+    if pair := in_memory(data):
+        return -(-len(pair[1]) // recipe.batch)
+    return len(data) if hasattr(data, "__len__") else None
+
+
+def _on_device(rows: Data | None, run: TrainingRun) -> Data | None:
+    if rows is None or not in_memory(rows):
+        return rows
+    return laid_out(rows[0].to(run.device), convolves(run.model)), rows[1].to(run.device)
 
 
 class Tally:
@@ -240,42 +375,6 @@ class Tally:
         return [{"epoch": epoch, "lr": float(lr), "loss": a, "accuracy": b} for a, b in pairs]
 
 
-def first(outputs: torch.Tensor | tuple) -> torch.Tensor:
-    """Return the logits among a model's outputs: the tensor itself, or a tuple's first."""
-    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]
-
-
-def logits(
-    model: nn.Module, data: torch.Tensor | Batches, *, batch: int = 1000, device: str | torch.device | None = None
-) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """Return the model's float32 logits [n, classes] on the CPU: eval mode, full precision, no augmentation.
-
-    data: a tensor x [n, ...]; or a source of (x, y) batches, and then the result is (logits, labels [n]), as a source
-    may shuffle. device: where the model is moved first; by default it stays. Modes of the model's parts are restored.
-    """
-    if device is not None:
-        model.to(device)
-    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    with evaluating(model), torch.no_grad():
-        if isinstance(data, torch.Tensor):
-            return torch.cat([first(model(x.to(where))).float().cpu() for x in data.split(batch)])
-        pairs = [(first(model(x.to(where))).float().cpu(), y.cpu()) for x, y in data]
-    outputs, labels = zip(*pairs, strict=True)
-    return torch.cat(outputs), torch.cat(labels)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode inside the block; each part's own mode comes back afterwards."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
 def in_memory(data: Data) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return data as checked tensors (x, y), or None for a source of batches."""
     if not isinstance(data, tuple | list) or len(data) != 2 or not all(hasattr(part, "shape") for part in data):
@@ -295,34 +394,3 @@ def in_memory(data: Data) -> tuple[torch.Tensor, torch.Tensor] | None:
 def default_device(device: str | torch.device | None) -> torch.device:
     """Return the device asked for, else CUDA where there is one."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def autocast_for(device: torch.device) -> AbstractContextManager:
-    """Return bfloat16 autocast on CUDA, nothing on the CPU, where float32 is the reference."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
-def _place(model: nn.Module, device: torch.device) -> nn.Module:
-    return model.to(device, memory_format=torch.channels_last) if convolves(model) else model.to(device)
-
-
-def _laid_out(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
-    # Convolutions run faster so, on the CPU too; the shape stays [n, c, h, w].
-    return x.contiguous(memory_format=torch.channels_last) if channels_last and x.ndim == 4 else x
-
-
-def convolves(model: nn.Module) -> bool:
-    """Say whether the model has two-dimensional convolutions."""
-    return any(isinstance(part, nn.Conv2d) for part in model.modules())
-
-
-def _resolve(defenses: Sequence[Any]) -> SimpleNamespace:
-    """Look up each hook's bound methods once, so that an empty list costs nothing in the loop."""
-    for defense in defenses:
-        if isinstance(defense, type) or not any(hasattr(defense, name) for name in HOOKS):
-            raise TypeError(f"{defense!r} is no defense: it must be an object with one of the hooks {', '.join(HOOKS)}")
-    found = {name: [getattr(each, name) for each in defenses if hasattr(each, name)] for name in HOOKS}
-    for name in ("batches", "loss"):
-        if len(found[name]) > 1:
-            raise ValueError(f"{len(found[name])} defenses want to supply `{name}`, but only one can: drop one of them")
-    return SimpleNamespace(**found)
