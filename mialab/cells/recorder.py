@@ -27,16 +27,18 @@ class Recorder(training.Hooks):
     def __init__(self, seen: Evaluated, member: Tensor, epochs: Sequence[int], weights: Sequence[int] = ()):
         self.samples, self.labels, self.member = seen.samples(), seen.y, member
         self.epochs, self.weight_epochs = tuple(epochs), tuple(weights)
+        self.reached = 0
         self.logits: dict[int, Tensor] = {}
         self.weights: dict[int, dict[str, Tensor]] = {}
         self.history: list[dict] = []
 
     def after_epoch(self, run: training.TrainingRun) -> None:
+        self.reached = run.epoch
         if run.epoch in self.weight_epochs:
             # A copy: the loop goes on training the living tensors.
-            self.weights[run.epoch] = {name: value.cpu().clone() for name, value in run.module.state_dict().items()}
+            self.weights[run.epoch] = {name: value.cpu().clone() for name, value in run.model.state_dict().items()}
         if run.epoch in self.epochs:
-            self.logits[run.epoch] = answers(run.module, self.samples)
+            self.logits[run.epoch] = answers(run.model, self.samples)
             self.history.append(self._row(run))
 
     def _row(self, run: training.TrainingRun) -> dict:
@@ -48,17 +50,28 @@ class Recorder(training.Hooks):
             "test_accuracy": right[~self.member].mean().item(),
         }
 
-    def at(self, epoch: int) -> np.ndarray:
-        """The logits after this epoch; ValueError where training had stopped before."""
-        if epoch not in self.logits:
-            raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
-        return self.logits[epoch].numpy()
-
     def state_dict(self) -> dict:
-        return {"logits": self.logits, "weights": self.weights, "history": self.history}
+        return {"reached": self.reached, "logits": self.logits, "weights": self.weights, "history": self.history}
 
     def load_state_dict(self, state: dict) -> None:
-        self.logits, self.weights, self.history = state["logits"], state["weights"], state["history"]
+        for wanted, kept in ((self.epochs, state["logits"]), (self.weight_epochs, state["weights"])):
+            if any(epoch <= state["reached"] and epoch not in kept for epoch in wanted):
+                raise training.Missed
+        self.reached = state["reached"]
+        self.logits = {epoch: found.cpu() for epoch, found in state["logits"].items() if epoch in self.epochs}
+        self.weights = {
+            epoch: {name: value.cpu() for name, value in found.items()}
+            for epoch, found in state["weights"].items()
+            if epoch in self.weight_epochs
+        }
+        self.history = [row for row in state["history"] if row["epoch"] in self.epochs]
+
+
+def _after(recorder: Recorder, epoch: int) -> np.ndarray:
+    """The logits after this epoch; ValueError where training had stopped before."""
+    if epoch not in recorder.logits:
+        raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
+    return recorder.logits[epoch].numpy()
 
 
 def answers(model: torch.nn.Module, samples: Any) -> Tensor:
@@ -70,7 +83,7 @@ def answers(model: torch.nn.Module, samples: Any) -> Tensor:
 
 def kept(recorders: Sequence[Recorder], fitted: Sequence[training.Fitted]) -> dict[str, np.ndarray]:
     """A training cell's arrays: logits_{epoch} [models, samples, classes], weights_{epoch}_{k}.{name}, carried_{k}."""
-    arrays = {f"logits_{epoch}": np.stack([each.at(epoch) for each in recorders]) for epoch in recorders[0].epochs}
+    arrays = {f"logits_{epoch}": np.stack([_after(each, epoch) for each in recorders]) for epoch in recorders[0].epochs}
     for k, recorder in enumerate(recorders):
         for epoch, state in recorder.weights.items():
             arrays |= {f"weights_{epoch}_{k}.{name}": value.numpy() for name, value in state.items()}

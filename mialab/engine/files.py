@@ -13,8 +13,10 @@ from typing import BinaryIO
 def whole(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that becomes `path` only when the block ends without an error; until then what lay there stays.
 
-    The draft lies beside it under a name of its own, and is gone afterwards whatever happens. Raises OSError.
+    Its folder is made. The draft lies beside it under a name of its own, and is gone afterwards whatever happens.
+    Raises OSError.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.draft")
     try:
         with draft.open("xb") as file:
