@@ -61,7 +61,8 @@ def verdicts(results: Iterable[Result], claims: Sequence[Claim]) -> list[Verdict
 
     The paper's own settings are judged on results of presets `course` and `paper` only. Of several results one speaks
     and the others are not heard, by a rule that does not look at what they say; see `rank`. A result that lacks cells
-    is undecided: what "first" and "last" mean, and which seeds there are, is known only of a whole grid.
+    of a data set and architecture is undecided there: what "first" and "last" mean, and which seeds there are, is known
+    only of a whole grid.
     """
     by_experiment: dict[str, list[Result]] = {}
     for result in results:
@@ -98,15 +99,15 @@ def why_not(claim: Claim, effect: Estimate, seeds: int, missing: int = 0) -> str
     return ""
 
 
-def rank(result: Result, seeds: int) -> tuple:
+def rank(result: Result, seeds: int, missing: int) -> tuple:
     """Which of several results speaks: the one with the greatest rank, whatever it says.
 
-    A superseded one only when there is no other. Then a whole one, as records are, before one that is still being
-    computed; one with an interval (two seeds or more) before one without; the larger preset; more seeds; recorded
+    A superseded one only when there is no other. Then one that lacks nothing at the place in question before one that
+    does; one with an interval (two seeds or more) before one without; the larger preset; more seeds; recorded
     before local. Equals are told apart by the device's name. Only one device is heard: rows are never pooled.
     """
     current, recorded = result.origin != "superseded", result.origin == "recorded"
-    return current, not result.missing, seeds >= FEWEST_SEEDS, PRESETS.index(result.preset), seeds, recorded
+    return current, not missing, seeds >= FEWEST_SEEDS, PRESETS.index(result.preset), seeds, recorded
 
 
 def _of_claim(claim: Claim, results: Sequence[Result]) -> list[Verdict]:
@@ -136,9 +137,13 @@ def _of_setting(claim: Claim, setting: Filter, results: Sequence[Result], *, sta
 
 
 def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_in: bool) -> Verdict:
-    result, effect, by_seed = max(candidates, key=lambda heard: rank(heard.result, len(heard.by_seed)))
+    def standing(heard: _Heard) -> tuple:
+        return rank(heard.result, len(heard.by_seed), heard.result.missing_at(dict(place)))
+
+    result, effect, by_seed = max(candidates, key=standing)
     estimate, seeds = metrics.mean_interval(list(by_seed.values())), len(by_seed)
-    reason = why_not(claim, estimate, seeds, result.missing)
+    missing = result.missing_at(dict(place))
+    reason = why_not(claim, estimate, seeds, missing)
     return Verdict(
         claim,
         UNDECIDED if reason else decide(claim, estimate, seeds),
@@ -150,7 +155,7 @@ def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_i
         preset=result.preset,
         origin=result.origin,
         device=result.device,
-        missing=result.missing,
+        missing=missing,
         reason=reason,
         paper_effect=tables.effect(claim, place),
     )

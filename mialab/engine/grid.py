@@ -1,12 +1,15 @@
 """What an experiment is: a grid of cells at each preset, and which columns of their rows make its lines."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mialab.engine.store import Config
 from mialab.names import unknown
 
 PRESETS = ("smoke", "course", "paper")
+Where = Mapping[str, Sequence[str]]  # values, as text, by column
 SEEDS = {"smoke": 3, "course": 3, "paper": 5}  # repetitions; a configuration's seed is the repetition's number, from 0
 
 
@@ -15,8 +18,8 @@ class Experiment:
     """One table or figure. A preset chooses among configurations and is never part of one, so that cells are shared.
 
     title: in a few words; source: what it reproduces. cells: (preset, seed) -> the cells whose rows are the result of
-    one repetition; each kind of cell has the attribute `data`. by: columns that tell one line from another; values:
-    measured columns, each of which gets an interval over seeds. reported: the paper and the source under which
+    one repetition, whose `columns()` say where they stand. by: columns that tell one line from another; values:
+    measured columns, any that the rows have, each of which gets an interval over seeds. reported: the paper and the source under which
     `mialab.results.reported` has its printed numbers, if they are known.
     """
 
@@ -28,13 +31,32 @@ class Experiment:
     values: tuple[str, ...]
     reported: tuple[str, str] | None = None
 
-    def grid(self, preset: str, *, seeds: Sequence[int] | None = None) -> tuple[Config, ...]:
-        """The cells of all repetitions, by default as many as `SEEDS` names. ValueError for an unknown preset."""
+    def grid(
+        self, preset: str, *, seeds: Sequence[int] | None = None, where: Where | None = None
+    ) -> tuple[Config, ...]:
+        """The cells of all repetitions, by default as many as `SEEDS` names, or those of some columns' values.
+
+        where: {column: values}; a cell is taken whose value in each of the columns is one of those named. ValueError
+        for an unknown preset, column or value.
+        """
         if preset not in PRESETS:
             raise ValueError(unknown("preset", preset, PRESETS))
         chosen = range(SEEDS[preset]) if seeds is None else seeds
-        return tuple(cell for seed in chosen for cell in self.cells(preset, seed))
+        cells = tuple(cell for seed in chosen for cell in self.cells(preset, seed))
+        return cells if not where else _selected(cells, where)
 
     def data(self, preset: str) -> tuple[str, ...]:
         """The names of the data sets that are used."""
-        return tuple(dict.fromkeys(cell.data for cell in self.grid(preset, seeds=(0,))))
+        return tuple(dict.fromkeys(cell.columns()["data"] for cell in self.grid(preset, seeds=(0,))))
+
+
+def _selected(cells: Sequence[Config], where: Where) -> tuple[Config, ...]:
+    placed = [(cell, {name: str(value) for name, value in cell.columns().items()}) for cell in cells]
+    for column, values in where.items():
+        there = dict.fromkeys(place[column] for _, place in placed if column in place)
+        if not there:
+            raise ValueError(unknown("column", column, dict.fromkeys(name for _, place in placed for name in place)))
+        for value in values:
+            if value not in there:
+                raise ValueError(unknown(column, value, there))
+    return tuple(cell for cell, place in placed if all(place.get(name) in values for name, values in where.items()))

@@ -1,8 +1,11 @@
 """Recorded results: one small JSON file per experiment, preset and device, which the book and every clone can read.
 
-A record holds the rows, and what each of its cells was made from. Where the code no longer makes those cells, the
-record is stale: still shown, as superseded, but no longer what the code gives.
+A record holds lines: what the cells of one setting gave, complete over its seeds, with what made them. So part of an
+experiment can be recorded, and more of it later. Where the code no longer makes a line's cells, the line is stale:
+still shown, as superseded, but no longer what the code gives. `mialab.results.recording` makes records.
 """
+
+from __future__ import annotations
 
 import hashlib
 import importlib.metadata
@@ -10,25 +13,20 @@ import json
 import math
 import os
 import re
-import shlex
-import uuid
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import mialab
 from mialab import experiments
-from mialab.cells.cost import closure
-from mialab.engine.grid import PRESETS, Experiment
-from mialab.engine.store import Config, Store, open_store, settings
-from mialab.results.lines import Result, local
+from mialab.engine.grid import PRESETS
+from mialab.engine.store import Config, Store, closure, settings, versions
+from mialab.results.lines import Result
 
-FORMAT = 1
-DIGITS = 6  # significant ones that a record keeps: finer than any interval, and half as long
+FORMAT = 2
 SUPERSEDED = "superseded"
 _SHARE = "share/mialab/results"  # where a wheel puts them
 
@@ -38,23 +36,40 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True)
+class Line:
+    """What the cells of one setting gave, complete over the seeds: it is kept, or replaced, as a whole.
+
+    columns: what tells its cells from others. code: the commit; made_with: versions, where several made it all of them.
+    cells: their names. rows, curves: as the cells gave them, rounded to six significant digits.
+    """
+
+    columns: dict[str, Any]
+    seeds: tuple[int, ...]
+    code: str
+    made_with: dict[str, str]
+    cells: tuple[str, ...]
+    rows: tuple[dict, ...]
+    curves: tuple[dict, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The columns as one text."""
+        return key_of(self.columns)
+
+
+@dataclass(frozen=True)
 class Record:
     """Results of one experiment at one preset, computed on one device.
 
-    device: what trained; made_with: versions, where several made it all of them; code: the commit; seconds: of all
-    cells together. cells: {"name", "kind", "version", "config"} of each, and of those that they need. rows: as the
-    cells gave them, rounded to six significant digits. origin: "recorded", or "superseded" where it has been replaced.
+    device: what trained. cells: {"name", "kind", "versions", "config", "seconds"} of each cell of the lines, and of
+    those that they need. origin: "recorded", or "superseded" where it has been replaced.
     """
 
     experiment: str
     preset: str
     device: str
-    seeds: tuple[int, ...]
-    code: str
-    made_with: dict[str, str]
-    seconds: float
     cells: tuple[dict, ...]
-    rows: tuple[dict, ...]
+    lines: tuple[Line, ...]
     origin: str = "recorded"
 
     @property
@@ -63,10 +78,52 @@ class Record:
         device = re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
         return f"{self.experiment.replace('/', '-')}.{self.preset}.{device}.json"
 
-    def result(self) -> Result:
-        """The record as a result to show; a stale one is superseded, whether or not it has been moved."""
-        origin = SUPERSEDED if self.origin == "recorded" and stale(self) else self.origin
-        return Result(self.experiment, self.preset, origin, self.device, self.rows, 0)
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all lines."""
+        return tuple(sorted({seed for line in self.lines for seed in line.seeds}))
+
+    @property
+    def rows(self) -> tuple[dict, ...]:
+        """The rows of all lines."""
+        return tuple(row for line in self.lines for row in line.rows)
+
+    @property
+    def seconds(self) -> float:
+        """What all cells took together."""
+        return round(sum(cell["seconds"] for cell in self.cells), 1)
+
+    @property
+    def code(self) -> str:
+        """The commits that made it."""
+        return together({"code": line.code} for line in self.lines)["code"]
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """The versions that made it."""
+        return together(line.made_with for line in self.lines)
+
+    def results(self) -> tuple[Result, ...]:
+        """The lines as results to show: those that the code still makes, then those superseded; none of no line."""
+        stale_lines = self.lines if self.origin == SUPERSEDED else outdated(self)
+        fresh = [line for line in self.lines if line not in stale_lines]
+        parts = (("recorded", fresh), (SUPERSEDED, stale_lines))
+        return tuple(self._result(origin, lines) for origin, lines in parts if lines)
+
+    def _result(self, origin: str, lines: Sequence[Line]) -> Result:
+        lacks = () if origin == SUPERSEDED else self._lacks({line.key for line in lines})
+        rows = tuple(row for line in lines for row in line.rows)
+        curves = tuple(curve for line in lines for curve in line.curves)
+        return Result(self.experiment, self.preset, origin, self.device, rows, len(lacks), lacks, curves)
+
+    def _lacks(self, held: set[str]) -> tuple[dict, ...]:
+        grid = experiments.get(self.experiment).grid(self.preset, seeds=self.seeds)
+        return tuple(columns for config in grid if key_of(columns := config.columns()) not in held)
+
+
+def key_of(columns: dict[str, Any]) -> str:
+    """Columns as one text, whatever their order."""
+    return json.dumps(columns, sort_keys=True)
 
 
 def results_folder(folder: str | os.PathLike | None = None) -> Path:
@@ -74,6 +131,11 @@ def results_folder(folder: str | os.PathLike | None = None) -> Path:
     if chosen := folder or os.environ.get("MIALAB_RESULTS"):
         return Path(chosen).expanduser()
     return _checkout() or _installed()
+
+
+def may_be_written(folder: str | os.PathLike | None) -> bool:
+    """Whether the folder is the user's own, and not the installed package's."""
+    return bool(folder or os.environ.get("MIALAB_RESULTS") or _checkout())
 
 
 def _checkout() -> Path | None:
@@ -97,7 +159,7 @@ def load(folder: str | os.PathLike | None = None) -> list[Record]:
     JSON of another sort is passed over, and so is a damaged record, which a warning names.
     """
     root = results_folder(folder)
-    old = [replace(each, origin=SUPERSEDED) for each in _readable(root / SUPERSEDED)]
+    old = [replace(record, origin=SUPERSEDED) for record in _readable(root / SUPERSEDED)]
     return _readable(root) + old
 
 
@@ -128,12 +190,10 @@ def read(path: Path) -> Record:
         if (found := content.pop("format")) != FORMAT:
             raise ValueError(f"its format is {found}, expected {FORMAT}")
         checksum = content.pop("sha256")
-        content["rows"] = [
-            dict(zip(table["columns"], row, strict=True)) for table in content.pop("tables") for row in table["rows"]
-        ]
-        record = Record(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
-        _check(record)
-        if checksum != _digest(record):
+        lines = tuple(map(_line, content.pop("lines")))
+        record = Record(cells=tuple(content.pop("cells")), lines=lines, **content)
+        check(record)
+        if checksum != digest(record):
             raise ValueError("its content does not match its checksum")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = f"{type(error).__name__}: {error}"
@@ -143,171 +203,100 @@ def read(path: Path) -> Record:
     return record
 
 
-def _check(record: Record) -> None:
-    for field in fields(Record):
-        if not isinstance(value := getattr(record, field.name), _TYPES[field.name]):
-            raise ValueError(f"{field.name} is of type {type(value).__name__}")
+def _line(content: dict) -> Line:
+    rows = [dict(zip(table["columns"], row, strict=True)) for table in content.pop("tables") for row in table["rows"]]
+    tuples = {name: tuple(content.pop(name)) for name in ("seeds", "cells", "curves")}
+    return Line(rows=tuple(rows), **tuples, **content)
+
+
+_TEXTS = ("experiment", "preset", "device", "origin")
+_CELL = {"name": str, "kind": str, "versions": dict, "config": dict, "seconds": (int, float)}
+
+
+def check(record: Record) -> None:
+    """Raise ValueError for what cannot be a record."""
+    for name in _TEXTS:
+        _check_type(name, getattr(record, name), str)
     if record.preset not in PRESETS:
         raise ValueError(f"its preset is {record.preset!r}")
-    for part, names in (("cells", {"name", "kind", "version", "config"}), ("rows", {"seed"})):
-        if not all(names <= each.keys() for each in getattr(record, part)):
-            raise ValueError(f"one of its {part} lacks one of {', '.join(sorted(names))}")
     for cell in record.cells:
-        for name, kind in (("name", str), ("kind", str), ("version", int), ("config", dict)):
-            if not isinstance(cell[name], kind):
-                raise ValueError(f"the {name} of one of its cells is of type {type(cell[name]).__name__}")
+        if not _CELL.keys() <= cell.keys():
+            raise ValueError(f"one of its cells lacks one of {', '.join(sorted(_CELL))}")
+        for name, kind in _CELL.items():
+            _check_type(f"the {name} of one of its cells", cell[name], kind)
+    names = {cell["name"] for cell in record.cells}
+    for line in record.lines:
+        _check_line(line, names)
     _check_rows(record)
 
 
+def _check_type(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{what} is of type {type(value).__name__}")
+
+
+def _check_line(line: Line, cells: set[str]) -> None:
+    for name, kind in (("columns", dict), ("code", str), ("made_with", dict)):
+        _check_type(name, getattr(line, name), kind)
+    if lacking := set(line.cells) - cells:
+        raise ValueError(f"its cell {min(lacking)} is not described")
+    if not all(isinstance(seed, int) for seed in line.seeds):
+        raise ValueError(f"its seeds are {list(line.seeds)}")
+    if not all("seed" in row for row in line.rows):
+        raise ValueError("one of its rows lacks one of seed")
+    if {row["seed"] for row in line.rows} != set(line.seeds):
+        raise ValueError(f"its seeds are {list(line.seeds)}, those of its rows are others")
+
+
 def _check_rows(record: Record) -> None:
-    """The numbers are finite, no row stands twice, and rows and seeds belong together."""
-    for row in record.rows:
-        for column, value in row.items():
+    """The numbers are finite, and no row stands twice."""
+    for part in (*record.rows, *(curve for line in record.lines for curve in line.curves)):
+        for column, value in part.items():
             if not _finite(value):
                 raise ValueError(f"one of its rows has {column} = {value!r:.40}")
     # Without its experiment nobody knows which columns tell rows apart: then all do.
     known = experiments.ALL.get(record.experiment)
     names = [json.dumps([row.get(name) for name in (*known.by, "seed")] if known else row) for row in record.rows]
     if len(set(names)) < len(names):
-        raise ValueError(f"one of its rows stands twice: {next(each for each in names if names.count(each) > 1)}")
-    if not all(isinstance(seed, int) for seed in record.seeds):
-        raise ValueError(f"its seeds are {list(record.seeds)}")
-    if {row["seed"] for row in record.rows} != set(record.seeds):
-        raise ValueError(f"its seeds are {list(record.seeds)}, those of its rows are others")
+        raise ValueError(f"one of its rows stands twice: {next(name for name in names if names.count(name) > 1)}")
 
 
 def _finite(value: Any) -> bool:
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
         return all(map(_finite, value))
     return math.isfinite(value) if isinstance(value, float) else value is None or isinstance(value, int | str)
 
 
-def _digest(record: Record) -> str:
+def digest(record: Record) -> str:
     """A checksum of all that the file holds, as it reads back."""
-    held = {field.name: getattr(record, field.name) for field in fields(Record) if field.name != "origin"}
+    held = {name: value for name, value in asdict(record).items() if name != "origin"}
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
-_TYPES = dict.fromkeys(("experiment", "preset", "device", "code", "origin"), str)
-_TYPES |= {"seeds": tuple, "cells": tuple, "rows": tuple, "made_with": dict, "seconds": int | float}
-
-
-def record(experiment: Experiment, preset: str, store: Store, folder: str | os.PathLike | None = None) -> Path:
-    """Write what the store holds of a whole experiment as a record, and return its file.
-
-    A stale record of the same device is moved to `superseded`, one that still holds is replaced. Raises RecordError if
-    cells are missing, with the command that computes them, where rows could not be read back, and where nothing can be
-    written.
-    """
-    result = local(experiment, preset, store)
-    if result.missing or not result.rows:
-        place = "" if store == open_store() else f" --store {shlex.quote(str(store.root))}"
-        raise RecordError(
-            f"{result.missing} of {len(experiment.grid(preset))} cells of {experiment.name} at preset {preset} are not "
-            f"in the store; compute them first: mialab run {experiment.name} --preset {preset}{place}"
-        )
-    made = _made(experiment, result, store)
-    try:
-        _check(made)
-    except ValueError as error:
-        raise RecordError(f"{experiment.name} cannot be recorded: {error}; mend its cells or its `by`") from error
-    root = results_folder(folder)
-    if not (folder or os.environ.get("MIALAB_RESULTS") or _checkout()):
-        raise RecordError(f"{root} belongs to the installed package; set MIALAB_RESULTS to a folder of yours")
-    return _write(made, root)
-
-
-def _made(experiment: Experiment, result: Result, store: Store) -> Record:
-    configs = closure(experiment.grid(result.preset))
-    kept = [cell.info for config in configs if (cell := store.find(config)) is not None]
-    made_with = _together(info["made_with"] for info in kept)
-    return Record(
-        experiment.name,
-        result.preset,
-        result.device,
-        tuple(sorted({row["seed"] for row in result.rows})),
-        made_with.pop("code"),
-        {name: version for name, version in made_with.items() if name != "device"},
-        round(sum(info["seconds"] for info in kept), 1),
-        tuple(_cells(experiment.grid(result.preset))),
-        tuple(_short(row) for row in result.rows),
-    )
-
-
-def _cells(grid: Iterable[Config]) -> list[dict]:
-    """What each cell of a grid, and each that these need, is made from; a cell within another one by its name."""
-    cells: dict[str, dict] = {}
-    for config in closure(grid):
-        own = {"name": Store(Path()).name(config), "kind": config.KIND, "version": config.VERSION}
-        cells[json.dumps(settings(config))] = own | {"config": _by_name(settings(config), cells)}
-    return list(cells.values())
-
-
-def _by_name(value: Any, cells: dict[str, dict]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    parts = {key: _by_name(each, cells) for key, each in value.items()}
-    return cells[known]["name"] if (known := json.dumps(value)) in cells else parts
-
-
-def _together(several: Iterable[dict[str, str]]) -> dict[str, str]:
-    """What made cells, as one: where they differ, all of it."""
-    found: dict[str, dict] = {}
-    for each in several:
-        for name, version in each.items():
-            found.setdefault(name, {})[version] = None
-    return {name: " + ".join(sorted(versions)) for name, versions in found.items()}
-
-
-def _short(value):
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {key: _short(each) for key, each in value.items()}
-    return [_short(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _write(made: Record, root: Path) -> Path:
-    """Write the file whole or not at all; what is stale in its place is kept among the superseded ones."""
-    path, draft = root / made.file, root / f".{uuid.uuid4().hex}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_text(made), "utf-8")
-        if path.exists() and stale(read(path)):
-            _supersede(path)
-        draft.replace(path)
-    except OSError as error:
-        raise RecordError(
-            f"{path} cannot be written ({error.strerror}); set MIALAB_RESULTS to a folder of yours"
-        ) from error
-    finally:
-        with suppress(OSError):  # whose cause has been told
-            draft.unlink()
-    return path
-
-
-def _supersede(path: Path) -> None:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]  # one name for one content, whenever it is moved
-    (path.parent / SUPERSEDED).mkdir(exist_ok=True)
-    path.replace(path.parent / SUPERSEDED / f"{path.stem}.{digest}.json")
-
-
-def _text(made: Record) -> str:
-    """JSON with a line for each cell and each row, so that a change of one is a change of one line.
+def text(record: Record) -> str:
+    """JSON with a line for each cell, each row and each curve, so that a change of one is a change of one line.
 
     Rows of the same columns stand in one table: {"columns": [...], "rows": [[...], ...]}.
     """
-    simple = ("experiment", "preset", "device", "seeds", "code", "made_with", "seconds")
-    lines = [
-        f' "{name}": {_json(value)}' for name, value in (("format", FORMAT), *((n, getattr(made, n)) for n in simple))
+    simple = {"format": FORMAT, "experiment": record.experiment, "preset": record.preset, "device": record.device}
+    parts = [f' "{name}": {_json(value)}' for name, value in (simple | {"sha256": digest(record)}).items()]
+    parts.append(f' "cells": {_block(map(_json, record.cells))}')
+    parts.append(' "lines": [\n' + ",\n".join(map(_line_text, record.lines)) + "\n ]")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _line_text(line: Line) -> str:
+    simple = {name: getattr(line, name) for name in ("columns", "seeds", "code", "made_with", "cells")}
+    tables = [
+        f'{{"columns": {_json(columns)}, "rows": {_block(_json(list(row.values())) for row in rows)}}}'
+        for columns, rows in groupby(line.rows, key=list)
     ]
-    lines.append(f' "sha256": {_json(_digest(made))}')
-    tables = []
-    for columns, rows in groupby(made.rows, key=list):
-        body = _block(_json(list(row.values())) for row in rows)
-        tables.append(f'  {{"columns": {_json(columns)}, "rows": {body}}}')
-    lines += [f' "cells": {_block(map(_json, made.cells))}', ' "tables": [\n' + ",\n".join(tables) + "\n ]"]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    parts = [f'"{name}": {_json(value)}' for name, value in simple.items()]
+    parts.append(f'"tables": [{", ".join(tables)}]')
+    parts.append(f'"curves": {_block(map(_json, line.curves)) if line.curves else "[]"}')
+    return "  {" + ",\n   ".join(parts) + "}"
 
 
 def _block(lines: Iterable[str]) -> str:
@@ -318,25 +307,77 @@ def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
+def together(several: Iterable[dict[str, str]]) -> dict[str, str]:
+    """What made cells, as one: where they differ, all of it."""
+    found: dict[str, dict] = {}
+    for versions_used in several:
+        for name, version in versions_used.items():
+            found.setdefault(name, {})[version] = None
+    return {name: " + ".join(sorted(kinds)) for name, kinds in found.items()}
+
+
+def described(grid: Iterable[Config]) -> list[dict]:
+    """What each cell of a grid, and each that these need, is made from; a cell within another one by its name."""
+    cells: dict[str, dict] = {}
+    for config in closure(grid):
+        own = {"name": Store(Path()).name(config), "kind": config.KIND, "versions": versions(config)}
+        cells[json.dumps(settings(config))] = own | {"config": _by_name(settings(config), cells)}
+    return list(cells.values())
+
+
+def _by_name(value: Any, cells: dict[str, dict]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if (known := json.dumps(value)) in cells:
+        return cells[known]["name"]
+    return {key: _by_name(part, cells) for key, part in value.items()}
+
+
+def outdated(record: Record) -> tuple[Line, ...]:
+    """The lines whose cells the code no longer makes."""
+    if record.experiment not in experiments.ALL:
+        return record.lines
+    grid = experiments.get(record.experiment).grid(record.preset, seeds=record.seeds)
+    names = set(map(Store(Path()).name, grid))
+    return tuple(line for line in record.lines if not set(line.cells) <= names)
+
+
 def stale(record: Record) -> str | None:
-    """Why the code no longer makes the record's cells: other versions, or other configurations. None if it does."""
+    """Why the code no longer makes some of the record's cells: other versions, or settings. None if it makes all."""
     if record.experiment not in experiments.ALL:
         return f"there is no experiment {record.experiment} any more"
-    grid = experiments.get(record.experiment).grid(record.preset, seeds=record.seeds)
-    now, then = _cells(grid), list(record.cells)
-    if _keys(now) == _keys(then):
+    if not (lines := outdated(record)):
         return None
-    versions = [{cell["kind"]: cell["version"] for cell in cells} for cells in (then, now)]
-    for kind, version in versions[0].items():
-        if versions[1].get(kind, version) != version:
-            return f"its cells of kind {kind} are of version {version}, the code makes version {versions[1][kind]}"
-    gone = [cell for key, cell in _keys(then).items() if key not in _keys(now)]
-    new = [cell for key, cell in _keys(now).items() if key not in _keys(then)]
-    return f"{len(gone)} of its {len(then)} cells are no longer in the grid, {len(new)} are new{_difference(gone, new)}"
+    part = f"{len(lines)} of its {len(record.lines)} lines: " if len(lines) < len(record.lines) else ""
+    now = described(experiments.get(record.experiment).grid(record.preset, seeds=record.seeds))
+    concerned = _with_needs(record, {name for line in lines for name in line.cells})
+    then_versions, now_versions = _all_versions(concerned), _all_versions(now)
+    for name, version in then_versions.items():
+        if now_versions.get(name, version) != version:
+            return f"{part}they are made with {name} of version {version}, the code makes version {now_versions[name]}"
+    present = {cell["name"] for cell in now}
+    known = {cell["name"] for cell in record.cells}
+    gone = [cell for cell in concerned if cell["name"] not in present]
+    new = [cell for cell in now if cell["name"] not in known]
+    counts = f"{len(gone)} of its {len(record.cells)} cells are no longer in the grid, {len(new)} are new"
+    return f"{part}{counts}{_difference(gone, new)}"
 
 
-def _keys(cells: Iterable[dict]) -> dict[str, dict]:
-    return {json.dumps([cell["kind"], cell["version"], cell["config"]], sort_keys=True): cell for cell in cells}
+def _with_needs(record: Record, names: set[str]) -> list[dict]:
+    """The cells of these names, and those that their settings name."""
+    by_name = {cell["name"]: cell for cell in record.cells}
+    found: dict[str, dict] = {}
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name in by_name and name not in found:
+            found[name] = by_name[name]
+            left += re.findall(r"[a-z_]+-[0-9a-f]{16}", json.dumps(by_name[name]["config"]))
+    return [cell for cell in record.cells if cell["name"] in found]
+
+
+def _all_versions(cells: Iterable[dict]) -> dict[str, int]:
+    return {name: version for cell in cells for name, version in cell["versions"].items()}
 
 
 def _difference(gone: list[dict], new: list[dict]) -> str:
