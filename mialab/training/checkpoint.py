@@ -160,13 +160,13 @@ def restore_observers(observers: Sequence[Hooks], states: Sequence[tuple[str, St
         for k, one in enumerate(observers):
             if has(one, "state_dict"):
                 name, state = states[k] if k < len(states) else ("", None)
-                if name != type(one).__qualname__:
+                if name != type(one).__qualname__ or state is None:
                     raise Missed
                 one.load_state_dict(state)
     except Missed:
-        for one, state in zip(observers, before, strict=True):
-            if has(one, "state_dict"):
-                one.load_state_dict(state)
+        for one, earlier in zip(observers, before, strict=True):
+            if earlier is not None:
+                one.load_state_dict(earlier)
         warnings.warn("what is to be observed is not all in the checkpoint: training starts again", stacklevel=2)
         return False
     return True

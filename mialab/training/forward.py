@@ -52,9 +52,9 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """Multiply in float32 proper inside the block: no TF32, no autocast; the settings come back afterwards."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if hasattr(matmul, "fp32_precision"):  # torch 2.9 and later refuse to mix this with allow_tf32
-        places, name, full = (matmul, cudnn.conv), "fp32_precision", "ieee"
+        places, name, full = (matmul, cudnn.conv), "fp32_precision", "ieee"  # type: ignore[attr-defined]
     else:
-        places, name, full = (matmul, cudnn), "allow_tf32", False
+        places, name, full = (matmul, cudnn), "allow_tf32", False  # type: ignore[assignment]
     before = [getattr(place, name) for place in places]
     try:
         for place in places:
@@ -142,7 +142,8 @@ def convolves(model: nn.Module) -> bool:
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the model on the device, in the layout in which convolutions run faster, on the CPU too."""
-    return model.to(device, memory_format=torch.channels_last) if convolves(model) else model.to(device)
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last) if convolves(model) else model
 
 
 def laid_out(x: torch.Tensor, channels_last: bool) -> torch.Tensor:

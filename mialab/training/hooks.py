@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import FunctionType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -41,17 +41,17 @@ class TrainingRun:
     seed: int
     x: torch.Tensor | None = None
     y: torch.Tensor | None = None
-    optimizer: torch.optim.Optimizer | None = None
+    optimizer: torch.optim.Optimizer = cast("torch.optim.Optimizer", None)  # until `wrap`
     generator: torch.Generator | None = None
     epoch: int = 0
     step: int = 0
     stop: bool = False
     ended: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
-    autocast: AbstractContextManager = field(default_factory=nullcontext, repr=False)
-    own_pass: AbstractContextManager = field(default_factory=nullcontext, repr=False)
+    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext, repr=False)
+    own_pass: AbstractContextManager[Any] = field(default_factory=nullcontext, repr=False)
 
-    def predict(self, x: torch.Tensor, *, training: bool = False, grad: bool = False) -> torch.Tensor | tuple:
+    def predict(self, x: torch.Tensor, *, training: bool = False, grad: bool = False) -> Any:
         """Return what the model answers to x [n, ...]; its modes, its buffers and the random state stay as they are.
 
         Under the loop's autocast. training: in the model's present mode, with a batch's own statistics and dropout's
@@ -146,7 +146,7 @@ LOOKING = ("after_epoch", "end", "state_dict", "load_state_dict")
 STATE = ("state_dict", "load_state_dict")
 
 
-def _check_methods(cls: type) -> None:
+def _check_methods(cls: type[Hooks]) -> None:
     for parent in (parent for parent in cls.__mro__ if parent not in Hooks.__mro__):
         for name, value in vars(parent).items():
             if name.startswith("_") or not isinstance(value, FunctionType | classmethod | staticmethod):
@@ -218,7 +218,8 @@ class Defense(ABC):
     VERSION: ClassVar[int]
 
     def __new__(cls, *arguments: Any, **settings: Any) -> "Defense":
-        if "__dataclass_params__" not in vars(cls) or not cls.__dataclass_params__.frozen:
+        params = vars(cls).get("__dataclass_params__")  # its own: a parent's would not say what this class adds
+        if not params or not params.frozen:
             raise TypeError(f"{cls.__name__}: a defense must be a frozen dataclass: add @dataclass(frozen=True)")
         for name, kind in (("NAME", str), ("VERSION", int)):
             if not isinstance(getattr(cls, name, None), kind):

@@ -70,7 +70,7 @@ def digest(value: Any) -> str:
         value = [str(value.dtype), value.tolist()]
     if isinstance(value, torch.Tensor):
         state.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-        state.update(memoryview(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+        state.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif isinstance(value, dict):
         state.update(f"dict {[(str(key), digest(part)) for key, part in value.items()]}".encode())
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -81,12 +81,17 @@ def fit_many(
             return _Stacked(members, models, default_device(device), file).fit(progress)
         if joint and len(seeds):
             raise ValueError(f"members cannot be trained jointly: {obstacle}; use joint=None")
-    options = {"defenses": defenses, "reference": reference, "validation": validation}
+    options: dict[str, Any] = {"defenses": defenses, "reference": reference, "validation": validation}
     options |= {"device": device, "save_every": save_every, "progress": False}
     lefts, fitted = _for_each("carried", carried, len(seeds)), []
     with computing_with(threads_of(_part(checkpoint, 0)) if checkpoint else None):
         for k in bar(range(len(seeds)), show=progress, unit="model"):
-            mine = {"seed": seeds[k], "hooks": members.hooks[k], "start": members.starts[k], "carried": lefts[k]}
+            mine: dict[str, Any] = {
+                "seed": seeds[k],
+                "hooks": members.hooks[k],
+                "start": members.starts[k],
+                "carried": lefts[k],
+            }
             path = _part(checkpoint, k) if checkpoint else None
             fitted.append(fit(build, members.data_of(k), recipe, **mine, checkpoint=path, **options))
             _check_fresh([one.model for one in fitted])
@@ -99,7 +104,7 @@ class _Members:
     def __init__(
         self,
         build: Callable[[], nn.Module],
-        data: Data | Sequence[Data],
+        data: Any,
         recipe: Recipe,
         seeds: Sequence[int],
         indices: Sequence[Any] | None,
@@ -108,29 +113,29 @@ class _Members:
     ):
         count = len(seeds)
         self.build, self.recipe, self.seeds = build, recipe, seeds
-        self.data = in_memory(data) or data
+        self.pair = in_memory(data)
         self.rows = self._rows(indices, count)
         self.starts = _for_each("start", start, count)
         self.hooks = [check_hooks(hooks(k)) if hooks else [] for k in range(count)]
-        self.several = not in_memory(self.data) and _is_several(self.data)
-        if self.several and len(self.data) != count:
-            raise ValueError(f"{count} seeds, but {len(self.data)} sources of batches: give one per seed")
+        self.sources = data if _is_several(data) else [data] * count
+        if len(self.sources) != count:
+            raise ValueError(f"{count} seeds, but {len(data)} sources of batches: give one per seed")
 
     def _rows(self, indices: Sequence[Any] | None, count: int) -> list[torch.Tensor] | None:
         """Return each member's row numbers, or None where every member sees all of the data."""
         if indices is None:
             return None
-        if not in_memory(self.data):
+        if not self.pair:
             raise ValueError("indices need data in memory, as tensors (x, y), not a source of batches")
         if len(indices) != count:
             raise ValueError(f"{count} seeds, but indices for {len(indices)} members: give one set per seed")
-        return [torch.arange(len(self.data[1]))[torch.as_tensor(each)] for each in indices]
+        return [torch.arange(len(self.pair[1]))[torch.as_tensor(each)] for each in indices]
 
     def data_of(self, k: int) -> Data:
         """Return what the k-th member is trained on."""
-        if self.rows is not None:
-            return self.data[0][self.rows[k]], self.data[1][self.rows[k]]
-        return self.data[k] if self.several else self.data
+        if self.pair and self.rows is not None:
+            return self.pair[0][self.rows[k]], self.pair[1][self.rows[k]]
+        return self.sources[k]
 
     def fresh(self, k: int) -> nn.Module:
         """Return the k-th member, untrained."""
@@ -140,12 +145,12 @@ class _Members:
         """Return what tells the training of stacked members, of which this is the first, from others."""
         settings = {"kind": "stacked models", "recipe": describe(self.recipe), "seed": describe(tuple(self.seeds))}
         starts = None if self.starts[0] is None else [dict(one) for one in self.starts]
-        return settings | {"data": digest([self.data, self.rows]), **identity_of(model, None), "start": digest(starts)}
+        return settings | {"data": digest([self.pair, self.rows]), **identity_of(model, None), "start": digest(starts)}
 
 
 def _is_several(data: Any) -> bool:
-    """Say whether data is a sequence of sources, not the batches of one."""
-    if not isinstance(data, list | tuple) or not data:
+    """Say whether data is a sequence of sources, neither tensors (x, y) nor the batches of one."""
+    if not isinstance(data, list | tuple) or not data or in_memory(data):
         return False
     return not all(isinstance(one, list | tuple) and all(hasattr(part, "shape") for part in one) for one in data)
 
@@ -188,11 +193,11 @@ def _obstacle(members: _Members, defenses: Sequence[Defense], model: nn.Module) 
     """Say why the members cannot be stacked; empty if they can."""
     if defenses or not all(one.observes for hooks in members.hooks for one in hooks):
         return "they have defenses, or hooks that do not only observe"
-    if not in_memory(members.data):
+    if not members.pair:
         return "their data comes as a source of batches"
     if members.rows and len({len(each) for each in members.rows}) > 1:
         return "their numbers of samples differ"
-    return _unstackable(model, members.data[0][:2].cpu())
+    return _unstackable(model, members.pair[0][:2].cpu())
 
 
 def _unstackable(model: nn.Module, x: torch.Tensor) -> str:
@@ -226,7 +231,7 @@ class _Stacked:
     def __init__(self, members: _Members, models: list[nn.Module], device: torch.device, file: Checkpoint | None):
         self.recipe, self.seeds, self.device, self.file = members.recipe, members.seeds, device, file
         self.models = [model.to(device).train() for model in models]
-        self.x, self.y = (part.to(device) for part in members.data)
+        self.x, self.y = (part.to(device) for part in members.pair or ())
         everyone = [torch.arange(len(self.y))] * len(models)
         self.rows = torch.stack(members.rows or everyone).to(device)
         self.weights, self.buffers = stack_module_state(self.models)
@@ -252,7 +257,7 @@ class _Stacked:
             for epoch in bar(range(begun + 1, epochs + 1), show=progress, unit="epoch"):
                 self._epoch(epoch, pace)
                 if self.file and self.file.due():
-                    self._save()
+                    self._save(self.file)
             self._end()
         return [Fitted(run.model.eval(), run.history) for run in self.runs]
 
@@ -277,7 +282,7 @@ class _Stacked:
             for run in self.runs:
                 run.ended = True
             if self.file:
-                self._save()
+                self._save(self.file)
 
     def _step(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of all members on their batches; their losses [members] and their outputs."""
@@ -318,10 +323,10 @@ class _Stacked:
             for name, value in [*model.named_parameters(), *model.named_buffers()]:
                 value.copy_(stacked[name][k])
 
-    def _save(self) -> None:
+    def _save(self, file: Checkpoint) -> None:
         ended = self.runs[0].ended
         check_plain("the optimizer", self.optimizer.state_dict())
-        self.file.write(
+        file.write(
             {
                 "runs": list(map(progress_of, self.runs)),
                 "weights": self.weights,

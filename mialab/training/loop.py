@@ -1,7 +1,7 @@
 """Train one model: the inner loop, and the moments at which it calls hooks (see `mialab.training.hooks`)."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
@@ -102,7 +102,7 @@ def fit(
     """
     device, defenses, hooks = default_device(device), check_defenses(defenses), check_hooks(hooks)
     run = TrainingRun(placed(built(build, seed, start), device), recipe, device, seed)
-    given = {"data": data, "reference": reference, "validation": validation}
+    given: dict[str, Data | None] = {"data": data, "reference": reference, "validation": validation}
     given = {role: rows if rows is None else in_memory(rows) or rows for role, rows in given.items()}
     file = None
     if checkpoint:  # before anything is called that might change what tells this run from others
@@ -130,8 +130,8 @@ class _Training:
         self.observers = [one for one in hooks if one.observes]
         self.changing = [one for one in hooks if not one.observes]
         self.steps = steps_per_epoch(data, run.recipe)
-        if in_memory(data):
-            run.x, run.y = data
+        if pair := in_memory(data):
+            run.x, run.y = pair
         if all(one.autocast for one in self.changing):
             run.autocast = autocast_for(run.device)
 
@@ -165,9 +165,9 @@ class _Training:
             if not run.ended:
                 run.optimizer = restored_optimizer(state["optimizer"], run.optimizer, run.model)
 
-    def save(self) -> None:
+    def save(self, file: Checkpoint) -> None:
         run = self.run
-        self.file.write(
+        file.write(
             {
                 "run": progress_of(run),
                 "model": self.model.state_dict(),
@@ -190,7 +190,7 @@ class _Training:
                 for epoch in bar(left, show=progress, unit="epoch"):
                     self._epoch(epoch, pace)
                     if self.file and self.file.due():
-                        self.save()
+                        self.save(self.file)
                     if run.stop:
                         break
         if not run.ended:
@@ -217,7 +217,7 @@ class _Training:
                 end(run)
         run.ended = True
         if self.file:
-            self.save()
+            self.save(self.file)
 
     def _batches(self) -> Iterator[tuple]:
         """Yield an epoch's batches on the device, augmented, from the defense that supplies them or from the data."""
@@ -225,12 +225,12 @@ class _Training:
         order = generator(run.seed, "order", run.epoch, device=run.device)
         if self.called.batches:
             source = self.called.batches[0](run)
-        elif run.x is not None:
+        elif run.x is not None and run.y is not None:
             rows = torch.randperm(len(run.y), generator=order, device=run.device).split(run.recipe.batch)
             source = ((run.x[some], run.y[some]) for some in rows)
         else:
-            if hasattr(self.data, "set_epoch"):
-                self.data.set_epoch(run.epoch)
+            if set_epoch := getattr(self.data, "set_epoch", None):
+                set_epoch(run.epoch)
             source = self.data
         channels_last = convolves(self.model)
         for x, y in source:
@@ -266,7 +266,7 @@ def _steps(run: TrainingRun, called: SimpleNamespace, batches: Iterable[tuple], 
 
 
 def _start(
-    run: TrainingRun, defenses: Sequence[Defense], rows: Mapping[str, Data | None], carried: Mapping[str, State]
+    run: TrainingRun, defenses: Sequence[Defense], rows: Mapping[str, Any], carried: Mapping[str, State]
 ) -> dict[str, Hooks]:
     """Return the hooks of each defense by its name; each draws from a stream of its own."""
     started = {}
@@ -296,12 +296,12 @@ def _copied(value: Any) -> Any:
     return type(value)(map(_copied, value)) if isinstance(value, list | tuple) else value
 
 
-def _classes(model: nn.Module, rows: Mapping[str, Data | None]) -> int:
+def _classes(model: nn.Module, rows: Mapping[str, Any]) -> int:
     """Return the width of the model's logits; of a model without a linear layer, what the labels say."""
     if final := heads(model):
         return final[-1].out_features
-    pairs = [part for part in map(in_memory, filter(None, rows.values())) if part]
-    return 1 + max((int(y.max()) for _, y in pairs), default=-1)
+    pairs = [in_memory(part) for part in rows.values() if part is not None]
+    return 1 + max((int(pair[1].max()) for pair in pairs if pair), default=-1)
 
 
 def identity_of(model: nn.Module, start: Mapping[str, torch.Tensor] | None) -> dict[str, str]:
@@ -336,13 +336,12 @@ def steps_per_epoch(data: Data, recipe: Recipe) -> int | None:
     """Return the number of batches in an epoch; None for a source that does not say."""
     if pair := in_memory(data):
         return -(-len(pair[1]) // recipe.batch)
-    return len(data) if hasattr(data, "__len__") else None
+    return len(data) if isinstance(data, Sized) else None
 
 
-def _on_device(rows: Data | None, run: TrainingRun) -> Data | None:
-    if rows is None or not in_memory(rows):
-        return rows
-    return laid_out(rows[0].to(run.device), convolves(run.model)), rows[1].to(run.device)
+def _on_device(rows: Data | None, run: TrainingRun) -> Any:
+    pair = None if rows is None else in_memory(rows)
+    return (laid_out(pair[0].to(run.device), convolves(run.model)), pair[1].to(run.device)) if pair else rows
 
 
 class Tally:
