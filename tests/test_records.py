@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import toy_cases
 from toy_cases import Measured, Trained, experiment
 
 from mialab import experiments
 from mialab.engine.store import Store
-from mialab.results import records, show
+from mialab.results import lines, recording, records, show
 from mialab.results.lines import local
-from mialab.results.records import RecordError, load, read, record, stale
+from mialab.results.recording import record
+from mialab.results.records import RecordError, load, read, stale
 
 COMMITTED = Path(__file__).parents[1] / "book" / "results"
 
@@ -33,6 +35,13 @@ def toy(monkeypatch):
     return experiments.ALL["toy/table"]
 
 
+@pytest.fixture
+def several(monkeypatch):
+    """The same toy on two data sets."""
+    monkeypatch.setitem(experiments.ALL, "toy/table", experiment(data=("mnist", "digits")))
+    return experiments.ALL["toy/table"]
+
+
 def recorded(toy, store, preset="smoke"):
     for cell in toy.grid(preset):
         store.get(cell)
@@ -42,7 +51,7 @@ def recorded(toy, store, preset="smoke"):
 def changed_device(path, device):
     """The same record as if made on another device, under its own name."""
     other = replace(read(path), device=device)
-    path.with_name(other.file).write_text(records._text(other))
+    path.with_name(other.file).write_text(records.text(other))
     return path.with_name(other.file)
 
 
@@ -52,7 +61,7 @@ def changed_device(path, device):
 def test_a_record_reads_back_with_rows_seeds_device_versions_and_seconds(toy, store):
     path = recorded(toy, store)
     made = read(path)
-    rows = local(toy, "smoke", store).rows
+    rows = sorted(local(toy, "smoke", store).rows, key=lambda row: row["models"])  # a line's rows stand together
     assert [list(row) for row in made.rows] == [list(row) for row in rows]
     assert [row["auc"] for row in made.rows] == pytest.approx([row["auc"] for row in rows], rel=1e-5)
     assert [row["tpr_0.01"] for row in made.rows] == [row["tpr_0.01"] for row in rows]
@@ -75,14 +84,15 @@ def test_the_file_has_a_line_for_each_cell_and_row_and_is_plain_json(toy, store)
     content = json.loads(path.read_text(), parse_constant=None)
     lines = path.read_text().splitlines()
     assert len(content["cells"]) == 6 + 3, "the trainings too"
-    assert [len(table["rows"]) for table in content["tables"]] == [18], "columns are named once"
-    for part in (*content["cells"], *content["tables"][0]["rows"]):
+    tables = [table for line in content["lines"] for table in line["tables"]]
+    assert [len(table["rows"]) for table in tables] == [9, 9], "of each line, columns are named once"
+    for part in (*content["cells"], *(row for table in tables for row in table["rows"])):
         assert any(line.strip().rstrip(",") == json.dumps(part) for line in lines)
-    assert len(lines) < 27 + 20
+    assert len(lines) < 27 + 30
 
 
 def test_numbers_are_kept_to_six_significant_digits():
-    assert records._short({"a": 0.123456789, "b": [1.0 / 3e6, None], "c": 7, "d": True}) == {
+    assert recording.short({"a": 0.123456789, "b": [1.0 / 3e6, None], "c": 7, "d": True}) == {
         "a": 0.123457,
         "b": [3.33333e-07, None],
         "c": 7,
@@ -92,13 +102,14 @@ def test_numbers_are_kept_to_six_significant_digits():
 
 def test_rows_of_different_columns_keep_theirs(tmp_path, toy, store):
     made = read(recorded(toy, store))
-    mixed = replace(made, rows=({"seed": 0, "a": 1}, {"seed": 1, "b": None}, {"seed": 2, "b": 2}))
-    (tmp_path / "mixed.json").write_text(records._text(mixed))
+    rows = ({"seed": 0, "a": 1}, {"seed": 1, "b": None}, {"seed": 2, "b": 2})
+    mixed = replace(made, lines=(replace(made.lines[0], rows=rows),))
+    (tmp_path / "mixed.json").write_text(records.text(mixed))
     assert read(tmp_path / "mixed.json") == mixed
 
 
 def test_where_cells_were_made_with_several_versions_all_are_named():
-    assert records._together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
+    assert records.together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
         "torch": "1 + 2",
         "python": "3",
     }
@@ -133,14 +144,17 @@ def test_a_place_that_cannot_be_written_is_refused_and_keeps_what_lies_there(toy
     [
         (lambda text: text[:100], "JSONDecodeError"),
         (lambda text: "[]", "TypeError"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "its format is 2, expected 1"),
-        (lambda text: text.replace('"format": 1,', ""), "KeyError"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "its format is 1, expected 2"),
+        (lambda text: text.replace('"format": 2,', ""), "KeyError"),
         (lambda text: text.replace('"device":', '"machine":'), "machine"),
-        (lambda text: text.replace('"columns": ["data", ', '"columns": ['), "ValueError"),
+        (lambda text: text.replace('"columns": ["data", ', '"columns": [', 1), "ValueError"),
         (lambda text: text.replace('"preset": "smoke"', '"preset": "smoky"'), "its preset is 'smoky'"),
         (lambda text: text.replace('"kind":', '"sort":'), "one of its cells lacks one of"),
         (lambda text: text.replace('"seed"', '"number"'), "one of its rows lacks one of seed"),
-        (lambda text: text.replace('"seconds": ', '"seconds": "long", "made": '), "ValueError|TypeError"),
+        (
+            lambda text: text.replace('"seconds": ', '"seconds": "long", "made": ', 1),
+            "the seconds of one of its cells is of type",
+        ),
         (lambda text: text.replace("0.543333", "0.943333", 1), "its content does not match its checksum"),
         (lambda text: text.replace('"data": "digits"', '"data": "mnist"', 1), "does not match its checksum"),
         (lambda text: text.replace('"device": "', '"device": "other '), "does not match its checksum"),
@@ -207,10 +221,10 @@ def test_a_fresh_record_is_not_stale(toy, store):
 def test_a_raised_version_makes_records_stale_also_of_what_the_cells_need(toy, store, monkeypatch):
     made = read(recorded(toy, store))
     monkeypatch.setattr(Measured, "VERSION", 2)
-    assert stale(made) == "its cells of kind toymeasured are of version 1, the code makes version 2"
+    assert stale(made) == "they are made with toymeasured of version 1, the code makes version 2"
     monkeypatch.setattr(Measured, "VERSION", 1)
     monkeypatch.setattr(Trained, "VERSION", 3)
-    assert stale(made) == "its cells of kind toytrained are of version 1, the code makes version 3"
+    assert stale(made) == "they are made with toytrained of version 1, the code makes version 3"
 
 
 def test_a_changed_configuration_makes_records_stale_and_is_named(toy, store, monkeypatch):
@@ -233,7 +247,7 @@ def test_a_refactoring_that_changes_no_setting_keeps_records(toy, store, monkeyp
     made = read(recorded(toy, store))
 
     @dataclass(frozen=True)
-    class Trained(Measured.__dataclass_fields__["target"].type):
+    class Trained(toy_cases.Trained):
         def compute(self, inputs, *, scratch):
             raise NotImplementedError
 
@@ -316,6 +330,87 @@ def test_nothing_is_recorded_into_an_installed_package(toy, store, monkeypatch):
 
 def test_no_folder_means_no_records(tmp_path):
     assert load(tmp_path / "absent") == []
+
+
+# part of an experiment
+
+
+def test_some_lines_can_be_recorded_and_later_ones_join_them(several, store, monkeypatch):
+    [mnist, digits] = (several.grid("smoke", where={"data": [name]}) for name in ("mnist", "digits"))
+    for cell in mnist:
+        store.get(cell)
+    with pytest.raises(RecordError, match="6 of 12 cells"):
+        record(several, "smoke", store)
+    with pytest.raises(RecordError, match="--preset smoke --where data=digits"):
+        record(several, "smoke", store, where={"data": ["digits"]})
+    first = read(record(several, "smoke", store, where={"data": ["mnist"]}))
+    assert {line.columns["data"] for line in first.lines} == {"mnist"} and len(first.rows) == 18
+    [half] = first.results()
+    assert (half.origin, half.missing) == ("recorded", 6)
+    assert half.missing_at({"data": "mnist"}) == 0 and half.missing_at({"data": "digits"}) == 6
+    for cell in digits:
+        store.get(cell)
+    monkeypatch.setattr(recording, "together", lambda several: {**records.together(several), "code": "later"})
+    whole = read(record(several, "smoke", store, where={"data": ["digits"]}))
+    assert [line.columns["data"] for line in whole.lines] == ["mnist"] * 2 + ["digits"] * 2, "in the grid's order"
+    assert whole.lines[:2] == first.lines, "what was recorded stays, with what made it"
+    assert {line.code for line in whole.lines[2:]} == {"later"}
+    assert [result.missing for result in whole.results()] == [0]
+    assert whole.seconds == pytest.approx(sum(cell["seconds"] for cell in whole.cells), abs=0.06)
+    assert {cell["name"] for cell in first.cells} < {cell["name"] for cell in whole.cells}
+
+
+def test_a_misspelt_column_or_value_is_refused_with_close_names(several):
+    with pytest.raises(ValueError, match="unknown column 'date'; did you mean data"):
+        several.grid("smoke", where={"date": ["mnist"]})
+    with pytest.raises(ValueError, match="unknown data 'mnits'; did you mean mnist"):
+        several.grid("smoke", where={"data": ["mnits"]})
+
+
+def test_values_of_one_column_are_alternatives_and_columns_are_all_required(several):
+    chosen = several.grid("smoke", seeds=(0,), where={"data": ["mnist", "digits"], "models": ["2"]})
+    assert [cell.columns()["models"] for cell in chosen] == [2, 2]
+
+
+def test_a_raised_version_makes_stale_just_the_lines_that_use_it(several, store, monkeypatch):
+    def raised(by):
+        monkeypatch.setattr(Measured, "versions", lambda cell: {"odd": by} if is_odd(cell) else {})
+
+    def is_odd(cell):
+        return cell.data == "digits" and cell.models == 2
+
+    raised(2)
+    made = read(recorded(several, store))
+    assert stale(made) is None
+    raised(3)
+    assert [line.columns["data"] for line in records.outdated(made)] == ["digits"]
+    assert stale(made) == "1 of its 4 lines: they are made with odd of version 2, the code makes version 3"
+    assert [(result.origin, len(result.rows)) for result in made.results()] == [("recorded", 27), ("superseded", 9)]
+    again = read(recorded(several, store))
+    assert stale(again) is None and again.lines[:3] == made.lines[:3]
+    assert [len(record.lines) for record in load()] == [4, 1], "the line that was replaced is kept"
+
+
+def test_curves_travel_in_records_and_have_an_interval_at_each_point(toy, store, monkeypatch):
+    compute = Measured.compute
+
+    def with_curve(cell, inputs, *, scratch):
+        made = compute(cell, inputs, scratch=scratch)
+        seed = cell.target.seed
+        points = {"epoch": [1, 2], "loss": [2.0 + seed, 1.0 / 3 + seed]}
+        made.info["curves"] = [{**cell.columns(), "seed": seed, "curve": "training", "points": points}]
+        return made
+
+    monkeypatch.setattr(Measured, "compute", with_curve)
+    [result] = read(recorded(toy, store)).results()
+    assert result.curves[0]["points"] == {"epoch": [1, 2], "loss": [2.0, 0.333333]}
+    single, double = lines.mean_curves(result.curves, "training")
+    assert (single["models"], single["seeds"], single["points"]["epoch"]) == (1, 3, [1, 2])
+    value, low, high = single["points"]["loss"][0]
+    assert value == 3.0 and (value - low) == pytest.approx(4.303 / 3**0.5, abs=1e-3) and high - value == value - low
+    assert lines.mean_curves(result.curves, "attack") == []
+    shown = show.to_dict(toy, [result])["results"][0]["curves"]
+    assert shown[0]["points"]["loss"][0] == {"value": value, "low": low, "high": high}
 
 
 # those of the book

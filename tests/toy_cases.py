@@ -45,15 +45,17 @@ class Measured(Config):
     def data(self):
         return self.target.data
 
+    def columns(self):
+        return {"data": self.data, "model": "lenet5", "method": "none", "models": self.models}
+
     def needs(self):
         return (self.target,)
 
     def compute(self, inputs, *, scratch):
-        identity = {"data": self.data, "model": "lenet5", "method": "none", "models": self.models}
         accuracy = inputs[0].info["accuracy"]
         rows = [
             {
-                **identity,
+                **self.columns(),
                 "attack": attack,
                 "seed": self.target.seed,
                 "test_accuracy": accuracy,

@@ -15,6 +15,7 @@ its checkpoint. Two runs may share a store. Parts may run on machines that share
 
 examples:
   mialab run ensemble/figure1                                   smoke: embedded data, minutes on two cores
+  mialab run basics/overfitting --where data=digits             some of its lines
   mialab run ensemble/figure1 --preset course --only 3/8        the third of eight parts, on this machine
   mialab run ensemble/figure1 --preset paper --jobs 2           two processes, which share out GPUs and threads
   mialab run ensemble/figure1 --scheduler tcp://head:8786       on the workers of a Dask cluster
@@ -28,12 +29,13 @@ examples:
   mialab show ensemble/figure1 --preset smoke --attack loss --json figure1.json
 """
 RECORD = """\
-Writes book/results/NAME.PRESET.DEVICE.json: rows, configurations, seeds, device, versions. A record that the code
-has left behind moves to book/results/superseded; records of other devices stay. Outside a checkout set MIALAB_RESULTS
-to a folder of yours.
+Writes book/results/NAME.PRESET.DEVICE.json: rows, curves, configurations, seeds, device, versions. With --where it
+writes the lines that are asked for, and they join those that are there. What the code has left behind moves to
+book/results/superseded; records of other devices stay. Outside a checkout set MIALAB_RESULTS to a folder of yours.
 
-example:
+examples:
   mialab run basics/overfitting && mialab record basics/overfitting
+  mialab record basics/overfitting --where data=digits
 """
 
 
@@ -55,6 +57,7 @@ def _add_run(commands):
     options.experiment(parser)
     options.preset(parser, default="smoke")
     parser.add_argument("--seeds", metavar="N", type=options.count, help="repetitions (default: the preset's)")
+    options.where(parser)
     parser.add_argument("--only", metavar="I/N", type=options.part, help="of the trainings, every Nth from the Ith on")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", metavar="N", type=options.count, help="processes (default: the fastest number)")
@@ -77,6 +80,7 @@ def _add_record(commands):
     parser = options.command(commands, "record", "keep the results of a finished run as a file for the book", RECORD)
     options.experiment(parser)
     options.preset(parser, default="smoke")
+    options.where(parser)
     options.store(parser)
     parser.set_defaults(run=_record)
 
@@ -93,11 +97,11 @@ def _run(arguments):
     from mialab.engine.store import StoreError, open_store
     from mialab.results import show
 
+    store, failure, left = open_store(arguments.store), None, 0
+    seeds, where = None if arguments.seeds is None else range(arguments.seeds), options.chosen(arguments.where)
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
-    store, failure, left = open_store(arguments.store), None, 0
-    seeds = None if arguments.seeds is None else range(arguments.seeds)
-    cells = experiment.grid(arguments.preset, seeds=seeds)
+        cells = experiment.grid(arguments.preset, seeds=seeds, where=where)
     before = sum(map(store.has, cells))
     try:
         how = {"jobs": arguments.jobs, "scheduler": arguments.scheduler, "only": arguments.only}
@@ -106,7 +110,7 @@ def _run(arguments):
         if sum(map(store.has, cells)) <= before:  # then a table would only push the error out of sight
             return output.fail(error, output.FAILED)
         failure = error
-    results = show.gather(experiment, store, preset=arguments.preset, seeds=seeds)
+    results = show.gather(experiment, store, preset=arguments.preset, seeds=seeds, where=where)
     code = output.show(show.text(experiment, results) + _waiting(left))
     return code if failure is None else output.fail(failure, output.FAILED)
 
@@ -133,9 +137,10 @@ def _show(arguments):
 def _record(arguments):
     from mialab import experiments
     from mialab.engine.store import open_store
-    from mialab.results import records
+    from mialab.results import recording
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
-        place = records.record(experiment, arguments.preset, open_store(arguments.store))
+        where = options.chosen(arguments.where)
+        place = recording.record(experiment, arguments.preset, open_store(arguments.store), where=where)
     return output.show(f"{place}\n")

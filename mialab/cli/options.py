@@ -39,6 +39,27 @@ def store(parser) -> None:
     parser.add_argument("--store", metavar="DIR", help=text)
 
 
+def where(parser) -> None:
+    """Add `--where`."""
+    text = "only lines with this value; repeatable: values of one column are alternatives"
+    parser.add_argument("--where", metavar="COLUMN=VALUE", type=_pair, action="append", default=[], help=text)
+
+
+def chosen(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The values of `--where` by column."""
+    values: dict[str, list[str]] = {}
+    for column, value in pairs:
+        values.setdefault(column, []).append(value)
+    return values
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not (column and equals and value):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected COLUMN=VALUE, such as data=mnist")
+    return column, value
+
+
 def _preset(text: str) -> str:
     if text not in PRESETS:
         raise argparse.ArgumentTypeError(unknown("preset", text, PRESETS))

@@ -19,8 +19,8 @@ class Experiment:
 
     title: in a few words; source: what it reproduces. cells: (preset, seed) -> the cells whose rows are the result of
     one repetition, whose `columns()` say where they stand. by: columns that tell one line from another; values:
-    measured columns, any that the rows have, each of which gets an interval over seeds. reported: the paper and the source under which
-    `mialab.results.reported` has its printed numbers, if they are known.
+    measured columns, any that the rows have, each of which gets an interval over seeds. reported: the paper and the
+    source under which `mialab.results.reported` has its printed numbers, if they are known.
     """
 
     name: str

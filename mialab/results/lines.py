@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +107,8 @@ def mean_curves(curves: Sequence[dict], name: str | None = None) -> list[dict]:
 def _mean_curve(group: Sequence[dict]) -> dict:
     shapes = {tuple((column, len(values)) for column, values in curve["points"].items()) for curve in group}
     if len(shapes) > 1:
-        raise ValueError(f"curves {group[0]['curve']!r} of several seeds differ in columns or lengths: {sorted(shapes)}")
+        name = group[0]["curve"]
+        raise ValueError(f"curves {name!r} of several seeds differ in columns or lengths: {sorted(shapes)}")
     points = {}
     for column, first in group[0]["points"].items():
         values = [curve["points"][column] for curve in group]

@@ -10,7 +10,7 @@ from mialab.results.tables import table
 
 def text() -> str:
     """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices."""
-    recorded = [record.result() for record in records.load()]
+    recorded = [result for record in records.load() for result in record.results()]
     blocks = [[f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet"]]
     for experiment in experiments.ALL.values():
         kept = {

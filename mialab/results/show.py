@@ -6,12 +6,12 @@ What is shown depends on results only: no seconds, dates or paths.
 from collections import Counter
 from collections.abc import Sequence
 
-from mialab.engine.grid import PRESETS, Experiment
+from mialab.engine.grid import PRESETS, Experiment, Where
 from mialab.engine.store import Store
 from mialab.metrics import Estimate
 from mialab.names import unknown
 from mialab.results import records, reported
-from mialab.results.lines import Result, local, summary
+from mialab.results.lines import Result, local, mean_curves, summary
 from mialab.results.tables import table
 
 HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simplest score, the ensemble paper's own
@@ -22,21 +22,27 @@ LEGEND = "mean [95 % interval over seeds; of one seed, or equal ones, their own 
 
 
 def gather(
-    experiment: Experiment, store: Store, *, preset: str | None = None, seeds: Sequence[int] | None = None
+    experiment: Experiment,
+    store: Store,
+    *,
+    preset: str | None = None,
+    seeds: Sequence[int] | None = None,
+    where: Where | None = None,
 ) -> list[Result]:
     """What there is of an experiment: what this store holds, then what is recorded. Computes nothing.
 
-    Without a preset: of every preset, but local ones only where they have rows that no smaller preset has, too, as
-    presets share cells.
+    where: of this store's cells, those alone. Without a preset: of every preset, but local ones only where they have
+    rows that no smaller preset has, too, as presets share cells.
     """
     presets = PRESETS if preset is None else (preset,)
     here: list[Result] = []
     for each in presets:
-        result, seen = local(experiment, each, store, seeds=seeds), [row for other in here for row in other.rows]
+        result = local(experiment, each, store, seeds=seeds, where=where)
+        seen = [row for other in here for row in other.rows]
         if preset or any(row not in seen for row in result.rows):
             here.append(result)
     kept = [each for each in records.load() if each.experiment == experiment.name and each.preset in presets]
-    return here + [each.result() for each in kept]
+    return here + [result for each in kept for result in each.results()]
 
 
 def text(experiment: Experiment, results: Sequence[Result], *, attacks: Sequence[str] | None = None) -> str:
@@ -62,7 +68,8 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
 
     {"version": 1, "experiment", "title", "source", "by": [column], "values": [column], "printed": [a row of
     `results.reported`], "results": [{"origin", "preset", "device" (None for this one), "missing" (cells), "lines":
-    [{column: value, "seeds": n, value: {"value", "low", "high"}}]}]}. Raises ValueError as `text` does.
+    [{column: value, "seeds": n, value: {"value", "low", "high"}}], "curves": [{column: value, "curve": name, "seeds":
+    n, "points": {column: [number, or {"value", "low", "high"}]}}]}]}. Raises ValueError as `text` does.
     """
     chosen, _ = _attacks(results, attacks or [EVERY])
     return {
@@ -80,6 +87,7 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
                 "device": None if result.origin == "local" else result.device,
                 "missing": result.missing,
                 "lines": [_plain(line, experiment) for line in _summary(experiment, result, chosen)],
+                "curves": [_plain_curve(curve) for curve in mean_curves(result.curves)],
             }
             for result in results
         ],
@@ -89,6 +97,14 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
 def _plain(line: dict, experiment: Experiment) -> dict:
     measured = {name: line[name] and line[name]._asdict() for name in experiment.values}
     return {**line, **measured}
+
+
+def _plain_curve(curve: dict) -> dict:
+    points = {
+        column: [value._asdict() if isinstance(value, Estimate) else value for value in values]
+        for column, values in curve["points"].items()
+    }
+    return {**curve, "points": points}
 
 
 def _attacks(results: Sequence[Result], asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
