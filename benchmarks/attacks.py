@@ -15,7 +15,7 @@ from art.attacks.inference.membership_inference import MembershipInferenceBlackB
 from art.estimators.classification import BlackBoxClassifier
 
 from mialab import attacks, fusion, metrics, seeds
-from mialab.attacks import Evidence
+from mialab.attacks import Evidence, Known
 from mialab.chapters.targets import target
 
 OURS = ("gap", "confidence", "neural-published", "neural-released", "neural-per-class")
@@ -23,7 +23,7 @@ PEERS = ("nn", "rf", "gb", "lr")
 
 
 def ours(name: str, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
-    return attacks.get(name).score(evidence, known, member, seed)
+    return attacks.get(name).score(evidence, Known.of(known, member), seed)
 
 
 def peer(kind: str, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:

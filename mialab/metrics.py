@@ -29,6 +29,13 @@ class Estimate(NamedTuple):
     high: float | None
 
 
+class Ends(NamedTuple):
+    """The two ends of an interval, or of several."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
 class Accuracy(NamedTuple):
     """Plain accuracy with its 95 % interval, and the share of members, which always answering 'member' would reach."""
 
@@ -153,7 +160,7 @@ def tpr_at_fpr(scores: np.ndarray, member: np.ndarray, fpr: float) -> Estimate |
         for count in (fpr * accused[-1] + 1e-9, np.maximum(np.floor(fewest), 0), np.ceil(most))
     )
     tails = ndtr(-Z * np.cos(angle))
-    low, high = _clopper_pearson(least, hits[-1], tails)[0].min(), _clopper_pearson(greatest, hits[-1], tails)[1].max()
+    low, high = clopper_pearson(least, hits[-1], tails)[0].min(), clopper_pearson(greatest, hits[-1], tails)[1].max()
     return Estimate(float(at / hits[-1]), float(low), float(high))
 
 
@@ -172,8 +179,19 @@ def proportion(successes: int, trials: int) -> Estimate | None:
     """A share with its Clopper-Pearson interval; None without trials."""
     if trials == 0:
         return None
-    low, high = _clopper_pearson(np.array(successes), trials, TAIL)
+    low, high = clopper_pearson(np.array(successes), trials, TAIL)
     return Estimate(successes / trials, float(low), float(high))
+
+
+def clopper_pearson(successes: np.ndarray | float, trials: float, tail: np.ndarray | float) -> Ends:
+    """Both ends of a share's interval that leaves `tail` out on either side (Clopper and Pearson 1934); float64.
+
+    successes: counts from 0 to trials; expected ones, between whole numbers, are taken as they are.
+    """
+    successes = np.asarray(successes, dtype=np.float64)
+    some, rest = np.where(successes > 0, successes, 1.0), np.where(successes < trials, trials - successes, 1.0)
+    low, high = betaincinv(some, trials - successes + 1, tail), betaincinv(successes + 1, rest, 1 - tail)
+    return Ends(np.where(successes > 0, low, 0.0), np.where(successes < trials, high, 1.0))
 
 
 def mean_interval(values: Sequence[float], *, least: float = -math.inf, greatest: float = math.inf) -> Estimate:
@@ -190,13 +208,6 @@ def mean_interval(values: Sequence[float], *, least: float = -math.inf, greatest
         return Estimate(mean, None, None)
     half = float(stdtrit(len(values) - 1, 1 - TAIL) * values.std(ddof=1) / math.sqrt(len(values)))
     return Estimate(mean, max(mean - half, least), min(mean + half, greatest))
-
-
-def _clopper_pearson(successes: np.ndarray, trials: int, tail) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends of a share's interval that leaves `tail` out on either side."""
-    low = betaincinv(np.maximum(successes, 1), trials - successes + 1, tail)
-    high = betaincinv(successes + 1, np.maximum(trials - successes, 1), 1 - tail)
-    return np.where(successes > 0, low, 0.0), np.where(successes < trials, high, 1.0)
 
 
 def _count(scores: np.ndarray, member: np.ndarray) -> _Counts:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mialab.names import unknown
+from mialab.share import count
 
 _OUR_MEMBERS = 10_000
 
@@ -202,7 +203,7 @@ def known(labels: np.ndarray, member: np.ndarray, *, share: float, seed: int) ->
     """
     g, mask = np.random.default_rng([seed]), np.zeros(len(labels), dtype=bool)
     for side in (np.flatnonzero(member), np.flatnonzero(~member)):
-        mask[_stratified(labels, side, g)[: round(share * len(side))]] = True
+        mask[_stratified(labels, side, g)[: count(share, len(side))]] = True
     return mask
 
 

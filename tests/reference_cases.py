@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mialab import attacks, fusion, metrics
-from mialab.attacks import Evidence, References
+from mialab.attacks import Evidence, Known, References
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Case:
     def score(self, attack, *, member=None, seed=0):
         attack = attacks.get(attack) if isinstance(attack, str) else attack
         member = self.member if member is None else member
-        return attack.score(self.evidence, np.zeros(len(member), bool), member, seed)
+        return attack.score(self.evidence, Known.of(np.zeros(len(member), bool), member), seed)
 
     def auc(self, attack):
         return metrics.auc_interval(self.score(attack), self.member)

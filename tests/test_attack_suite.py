@@ -8,7 +8,7 @@ import pytest
 from experiment_cases import TINY
 
 from mialab import attacks, experiments, results, training
-from mialab.cells import queried
+from mialab.attacks import asking
 from mialab.cells.cost import closure
 from mialab.cells.models import Models
 from mialab.cells.shadows import Shadows
@@ -48,7 +48,7 @@ def tiny(patch):
     patch.setattr(attack_suite, "WITH_SHADOWS", WITH_SHADOWS)
     patch.setattr(attack_suite, "LIKELIHOODS", WITH_SHADOWS[:1])
     patch.setattr(attack_suite, "CHEAP_QUERIES", ("label-augmentation", "gradient-input"))
-    patch.setattr(queried, "SEARCH", queried.Search(donors=3, rounds=1, probes=4, halvings=4))
+    patch.setattr(asking, "SEARCH", {"donors": 3, "rounds": 1, "probes": 4, "halvings": 4})
 
 
 def test_the_suite_names_every_attack_that_one_model_can_meet():
@@ -57,7 +57,7 @@ def test_the_suite_names_every_attack_that_one_model_can_meet():
     assert named == attacks.ALL.keys() - of_ensembles
     assert all("references" in attacks.get(name).needs for name in attack_suite.WITH_SHADOWS)
     of_bits = {"label-flips"}
-    assert {*attack_suite.CHEAP_QUERIES, "label-boundary"} == queried.QUERIES.keys() - of_bits
+    assert {*attack_suite.CHEAP_QUERIES, "label-boundary"} == attacks.QUERIES.keys() - of_bits
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -106,7 +106,7 @@ def test_a_suite_holds_what_the_attacks_saw(computed):
     assert (held.member.sum(axis=0) == 3).all()
     assert np.abs(held.member.mean(axis=1) - 0.5).max() == 0
     evidence = attacks.Evidence(outputs.logits[0], outputs.logits[0], outputs.logits[0], outputs.labels)
-    gap = attacks.get("gap").score(evidence, found.known, outputs.member, 0)
+    gap = attacks.get("gap").score(evidence, attacks.Known.of(found.known, outputs.member), 0)
     np.testing.assert_array_equal(found.scores["gap"], gap)
 
 

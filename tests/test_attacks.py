@@ -6,8 +6,9 @@ import torch
 from scipy.stats import norm
 
 from mialab import attacks, fusion, metrics
-from mialab.attacks import neural, thresholds
+from mialab.attacks import Known, neural, thresholds
 from mialab.attacks.network import Network
+from mialab.audit import Outputs, audit
 
 USUAL = {name: attack for name, attack in attacks.ALL.items() if not attack.needs and not attack.costly}
 NEURAL = [name for name in USUAL if name.startswith("neural")]
@@ -43,7 +44,7 @@ def global_numpy_state():
 
 
 def area(name, evidence, known, member, seed=0):
-    scores = attacks.get(name).score(evidence, known, member, seed)
+    scores = attacks.get(name).score(evidence, Known.of(known, member), seed)
     return metrics.auc_interval(scores[~known], member[~known])
 
 
@@ -64,7 +65,7 @@ def test_an_unknown_attack_s_error_names_close_ones():
 @pytest.mark.parametrize("name", USUAL)
 def test_members_of_an_overfit_model_score_higher(name):
     evidence, known, member = overfit()
-    scores = attacks.get(name).score(evidence, known, member, 0)
+    scores = attacks.get(name).score(evidence, Known.of(known, member), 0)
     assert scores.shape == member.shape and scores.dtype == np.float64
     assert scores[member].mean() > scores[~member].mean()
     assert area(name, evidence, known, member).low > 0.5
@@ -85,18 +86,22 @@ def test_shuffled_membership_leaves_an_auc_of_a_half(name):
 def test_membership_outside_the_known_samples_changes_nothing(name):
     evidence, known, member = overfit()
     score = attacks.get(name).score
-    np.testing.assert_array_equal(score(evidence, known, member, 0), score(evidence, known, member ^ ~known, 0))
+    np.testing.assert_array_equal(
+        score(evidence, Known.of(known, member), 0), score(evidence, Known.of(known, member ^ ~known), 0)
+    )
 
 
 @pytest.mark.parametrize("name", USUAL)
 def test_the_same_seed_gives_the_same_scores_and_the_global_state_stays(name):
     evidence, known, member = overfit(members=200, nonmembers=100)
     before = global_numpy_state(), torch.get_rng_state()
-    first, second = (attacks.get(name).score(evidence, known, member, 5) for _ in range(2))
+    first, second = (attacks.get(name).score(evidence, Known.of(known, member), 5) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(global_numpy_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
-    assert (name in NEURAL) == (not np.array_equal(first, attacks.get(name).score(evidence, known, member, 6)))
+    assert (name in NEURAL) == (
+        not np.array_equal(first, attacks.get(name).score(evidence, Known.of(known, member), 6))
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in USUAL if name not in NEURAL])
@@ -108,7 +113,7 @@ def test_the_order_of_the_samples_does_not_matter(name):
     )
     score = attacks.get(name).score
     np.testing.assert_array_equal(
-        score(evidence, known, member, 0)[order], score(turned, known[order], member[order], 0)
+        score(evidence, Known.of(known, member), 0)[order], score(turned, Known.of(known[order], member[order]), 0)
     )
 
 
@@ -127,7 +132,7 @@ def test_a_file_sorted_by_membership_and_class_does_not_bias_a_neural_attack(nam
 def test_on_two_known_gaussians_attacks_come_near_the_optimum(name):
     evidence, member = two_gaussians(1.5)
     known = np.random.default_rng(9).random(len(member)) < 0.5
-    scores = attacks.get(name).score(evidence, known, member, 0)
+    scores = attacks.get(name).score(evidence, Known.of(known, member), 0)
     threshold = metrics.best_threshold(scores[known], member[known])
     reached = metrics.balanced_accuracy(scores[~known], member[~known], threshold).value
     # Two of the variants cannot tell which class is the true one: the label is no input, and odds come with both signs.
@@ -147,7 +152,7 @@ def test_the_gap_attack_s_balanced_accuracy_and_auc_are_half_plus_half_the_gap()
     evidence, _, member = overfit(margin=1.0, lead=0.5)
     right = evidence.log_p.argmax(1) == evidence.labels
     expected = 0.5 + (right[member].mean() - right[~member].mean()) / 2
-    scores = attacks.get("gap").score(evidence, member, member, 0)
+    scores = attacks.get("gap").score(evidence, Known.of(member, member), 0)
     assert metrics.auc(scores, member) == pytest.approx(expected, abs=1e-12)
     assert metrics.balanced_accuracy(scores, member, 1.0).value == pytest.approx(expected, abs=1e-12)
 
@@ -157,16 +162,45 @@ def test_of_equally_likely_classes_the_first_is_predicted():
     np.testing.assert_array_equal(thresholds.correct(evidence), [1.0, 0.0])
 
 
-def test_predictions_and_confidence_are_read_from_the_plain_confidences():
+def test_predictions_are_read_from_the_plain_confidences():
     p = np.array([[0.5, 0.5]] * 2)
     evidence = attacks.Evidence(p, np.log(p) + [[-1e-9, 1e-9]] * 2, p, np.array([0, 1]))
     np.testing.assert_array_equal(thresholds.correct(evidence), [1.0, 0.0])
-    np.testing.assert_array_equal(thresholds.confidence(evidence), [0.5, 0.5])
 
 
-def test_loss_parts_samples_whose_confidence_rounds_to_one():
+def test_where_the_rule_answers_another_label_than_the_likeliest_the_answer_counts():
+    p = np.array([[0.5, 0.5]] * 2)
+    evidence = attacks.Evidence(p, np.log(p), p, np.array([0, 1]), answers=np.array([1, 1]))
+    np.testing.assert_array_equal(thresholds.correct(evidence), [0.0, 1.0])
+
+
+def test_confidence_orders_samples_as_the_probability_does_where_that_does_not_round_to_one():
+    evidence, _, _ = overfit()
+    p = evidence.p[np.arange(len(evidence.labels)), evidence.labels]
+    scores = thresholds.confidence(evidence)
+    np.testing.assert_allclose(scores, np.log(p / (1 - p)), rtol=1e-9)
+    np.testing.assert_array_equal(np.argsort(scores), np.argsort(p))
+
+
+def test_softmaxes_that_are_sure_keep_their_order_in_confidence_as_in_loss():
+    """Ground truth: logits whose softmaxes float16 rounds to 1, while the other classes' stay apart."""
+    rng = np.random.default_rng(0)
+    member = np.arange(4000) % 2 == 0
+    odds = rng.normal(9 + 1.5 * member, 1.5)
+    p = fusion.softmax(np.stack([odds, 0 * odds], axis=1)).astype(np.float16)
+    assert (p[:, 0] == 1).mean() > 0.5
+    outputs = Outputs.from_probabilities(p, np.zeros(4000), member)
+    report = audit(outputs, attacks=["confidence", "loss"], known=0)
+    confidence, loss = (report.attacks[name].everyone.auc.value for name in ("confidence", "loss"))
+    assert confidence == pytest.approx(loss, abs=1e-3)
+    assert confidence > metrics.auc(p[:, 0], member) + 0.05
+    assert confidence == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=0.02)
+
+
+def test_confidence_and_loss_part_samples_whose_probability_rounds_to_one():
     evidence = evidence_of(np.array([[50.0, 0.0], [60.0, 0.0]]), np.array([0, 0]))
-    assert len(set(thresholds.confidence(evidence))) == 1
+    assert len(set(evidence.p[:, 0])) == 1
+    np.testing.assert_allclose(thresholds.confidence(evidence), [50.0, 60.0])
     np.testing.assert_allclose(thresholds.minus_loss(evidence), [-np.exp(-50.0), -np.exp(-60.0)], rtol=1e-12)
 
 
@@ -195,7 +229,7 @@ def test_thresholds_per_class_place_every_class_s_boundary_at_zero():
     logits[np.arange(4000), labels] = lead
     evidence, known = evidence_of(logits, labels), rng.random(4000) < 0.5
     for name, at_zero in (("loss-per-class", True), ("loss", False)):
-        scores = attacks.get(name).score(evidence, known, member, 0)
+        scores = attacks.get(name).score(evidence, Known.of(known, member), 0)
         threshold = 0.0 if at_zero else metrics.best_threshold(scores[known], member[known])
         reached = metrics.balanced_accuracy(scores[~known], member[~known], threshold).value
         assert (reached > norm.cdf(0.5) - 0.03) == at_zero
@@ -205,7 +239,7 @@ def test_a_class_known_on_one_side_only_gets_the_common_threshold():
     evidence, known, member = overfit()
     known &= member | (evidence.labels != 2)  # no known non-member of class 2
     signal = thresholds.minus_loss(evidence)
-    scores = attacks.get("loss-per-class").score(evidence, known, member, 0)
+    scores = attacks.get("loss-per-class").score(evidence, Known.of(known, member), 0)
     common = metrics.best_threshold(signal[known], member[known])
     two = evidence.labels == 2
     np.testing.assert_allclose(scores[two], signal[two] - common)
@@ -216,7 +250,9 @@ def test_infinite_losses_give_no_nan_per_class():
     member = np.arange(8) < 4
     for name in PLAIN:
         evidence = evidence_of(logits, np.ones(8, int))
-        assert np.isfinite(attacks.get(f"{name}-per-class").score(evidence, np.ones(8, bool), member, 0)).all()
+        assert np.isfinite(
+            attacks.get(f"{name}-per-class").score(evidence, Known.of(np.ones(8, bool), member), 0)
+        ).all()
 
 
 @pytest.mark.parametrize("name", [name for name, attack in USUAL.items() if attack.learns])
@@ -224,7 +260,7 @@ def test_an_attack_without_samples_to_learn_from_says_so(name):
     evidence, known, member = overfit()
     for nothing in (np.zeros_like(known), known & member, known & (member == (evidence.labels == 0))):
         with pytest.raises(attacks.NotEnough, match=r"\bclass"):
-            attacks.get(name).score(evidence, nothing, member, 0)
+            attacks.get(name).score(evidence, Known.of(nothing, member), 0)
 
 
 def test_the_network_s_gradient_is_automatic_differentiation_s():
@@ -263,7 +299,7 @@ def torch_twin(network):
 def test_each_variant_has_the_layers_and_steps_that_its_source_states(variant, layers, batches):
     evidence, _, member = overfit(members=400, nonmembers=150)
     evidence = attacks.Evidence(evidence.p, evidence.log_p, evidence.features, np.zeros_like(evidence.labels))
-    network = neural._train(variant, evidence, np.ones(550, bool), member, neural._rng(0, variant.name))
+    network = neural._train(variant, evidence, Known.of(np.ones(550, bool), member), neural._rng(0, variant.name))
     assert [(len(layer) - 1, layer.shape[1]) for layer in network.layers] == layers  # one row is the bias
     assert network.steps == 30 * batches
 
@@ -272,7 +308,7 @@ def test_each_variant_has_the_layers_and_steps_that_its_source_states(variant, l
 def test_every_layer_of_a_neural_attack_moves(variant):
     evidence, known, member = overfit(members=100, nonmembers=60)
     start = Network((3, *variant.hidden), neural._rng(0, variant.name))
-    trained = neural._train(variant, evidence, known, member, neural._rng(0, variant.name))
+    trained = neural._train(variant, evidence, Known.of(known, member), neural._rng(0, variant.name))
     assert [layer.shape for layer in trained.layers] == [layer.shape for layer in start.layers]
     for before, after in zip(start.layers, trained.layers, strict=True):
         assert np.abs(after - before)[:-1].max() > 1e-3 and np.abs(after - before)[-1].max() > 1e-3
@@ -292,7 +328,7 @@ def test_the_released_variant_follows_the_script_to_the_letter():
         optimizer.zero_grad()
         torch.nn.functional.binary_cross_entropy(torch.sigmoid(twin(x[rows]))[:, 0], y[rows]).backward()
         optimizer.step()
-    scores = attacks.get("neural-released").score(evidence, known, member, 4)
+    scores = attacks.get("neural-released").score(evidence, Known.of(known, member), 4)
     np.testing.assert_allclose(scores, twin(x)[:, 0].detach().numpy(), atol=2e-3)
 
 
@@ -302,7 +338,8 @@ def test_the_released_variant_skips_classes_with_fewer_than_ten_samples_on_a_sid
     for whole, expected in ((9, 0), (10, 8)):
         known = np.random.default_rng(0).random(len(member)) < 2  # all, but for class 0: the first 80 % of `whole`
         known[rare[int(whole * 0.8) :]] = False
-        rows = neural.balanced(evidence, member, np.flatnonzero(known), fewest=neural.RELEASED.fewest)
+        held = Known.of(known, member)
+        rows = held.rows[neural.balanced(evidence, held, np.arange(len(held)), fewest=neural.RELEASED.fewest)]
         assert (evidence.labels[rows] == 0).sum() == 2 * expected
         assert member[rows].mean() == 0.5
 
@@ -311,9 +348,11 @@ def test_the_published_attack_sees_both_sides_equally_often_and_all_of_the_large
     evidence, known, member = overfit(members=500, nonmembers=100)
     order = np.random.default_rng(0)
     seen = np.zeros(len(member), int)
-    for rows in neural._batches(neural.PUBLISHED, evidence, known, member, order):
-        assert len(rows) <= 32
-        seen[rows] += 1
+    held = Known.of(known, member)
+    for _ in range(neural.EPOCHS):
+        for places in neural._batches(neural.PUBLISHED, evidence, held, order):
+            assert len(places) <= 32
+            seen[held.rows[places]] += 1
     assert not seen[~known].any() and (seen[known & ~member] == 30).all()
     assert seen[member].sum() == seen[~member].sum() and (seen[known & member] > 0).mean() > 0.99
 
@@ -321,14 +360,14 @@ def test_the_published_attack_sees_both_sides_equally_often_and_all_of_the_large
 @pytest.mark.parametrize("name", NEURAL)
 def test_five_members_to_one_do_not_pull_a_neural_attack_to_the_majority(name):
     evidence, known, member = overfit(margin=0.0, members=1500, nonmembers=300)
-    scores = attacks.get(name).score(evidence, known, member, 0)
+    scores = attacks.get(name).score(evidence, Known.of(known, member), 0)
     assert abs(scores.mean()) < 0.5  # log-odds; the prior's would be log 5 = 1.6
 
 
 def test_a_class_too_small_for_its_own_network_scores_no_opinion():
     evidence, known, member = overfit()
     known[np.flatnonzero(known & ~member & (evidence.labels == 1))[11:]] = False
-    scores = attacks.get("neural-per-class").score(evidence, known, member, 0)
+    scores = attacks.get("neural-per-class").score(evidence, Known.of(known, member), 0)
     assert (scores[evidence.labels == 1] == 0).all() and (scores[evidence.labels != 1] != 0).all()
 
 
@@ -336,5 +375,5 @@ def test_neural_attacks_see_only_their_features():
     evidence, known, member = overfit()
     blind = attacks.Evidence(evidence.p, evidence.log_p, np.ones((len(member), 7)), evidence.labels)
     for name in NEURAL:
-        scores = attacks.get(name).score(blind, known, member, 0)
+        scores = attacks.get(name).score(blind, Known.of(known, member), 0)
         assert all(np.ptp(scores[evidence.labels == label]) < 1e-5 for label in range(3))

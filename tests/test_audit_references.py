@@ -8,11 +8,11 @@ import pytest
 from reference_cases import case, logits_of, overlap, world
 
 from mialab import attacks, metrics
-from mialab.attacks import ALL, Attack, Evidence, References
+from mialab.attacks import ALL, Evidence, References
 from mialab.audit import AuditError, Outputs, audit, run
 
 QUICK = ("lira-online-fixed", "rmia-online")
-OPTIONAL = ("log_confidences", "x", "references")
+OPTIONAL = ("log_confidences", "x", "references", "target")
 
 
 def outputs_of(made, models=1):
@@ -98,7 +98,7 @@ def test_an_own_attack_is_not_called_without_what_it_needs(small):
     def never(*_):
         raise AssertionError("called")
 
-    mine = Attack("mine", learns=False, score=never, needs=("references",))
+    mine = attacks.from_function("mine", never, needs=("references",))
     assert "needs reference models" in audit(small[0], attacks=mine).skipped["mine"]
 
 
@@ -114,11 +114,11 @@ def test_costly_attacks_run_by_name_on_the_samples(small):
 
 
 def spy(needs, seen):
-    def score(evidence, known, member, seed):
+    def score(evidence, known, seed):
         seen.append(evidence)
-        return np.zeros(len(known))
+        return np.zeros(len(evidence.labels))
 
-    return Attack(f"needs {' '.join(needs)}", learns=True, score=score, needs=needs)
+    return attacks.from_function(f"needs {' '.join(needs)}", score, learns=True, needs=needs)
 
 
 @pytest.mark.parametrize("needs", [(), *((name,) for name in OPTIONAL), OPTIONAL])
@@ -127,9 +127,9 @@ def test_an_attack_sees_nothing_beyond_the_fused_prediction_but_what_it_names(sm
     models = np.random.default_rng(0).normal(size=(3, 300, 3))
     outputs, seen = Outputs(models, outputs.labels, outputs.member), []
     everything = [spy(needs, seen), spy(OPTIONAL[::-1], [])]  # beside one for whom all of it is there
-    audit(outputs, attacks=everything, references=references, x=np.zeros((300, 2)))
+    audit(outputs, attacks=everything, references=references, x=np.zeros((300, 2)), target=object())
     (evidence,) = seen
-    assert {field.name for field in fields(Evidence)} == {"p", "log_p", "features", "labels", *OPTIONAL}
+    assert {field.name for field in fields(Evidence)} == {"p", "log_p", "features", "labels", "answers", *OPTIONAL}
     assert {name for name in OPTIONAL if getattr(evidence, name) is not None} == set(needs)
     assert evidence.features is evidence.p and evidence.p.shape == evidence.log_p.shape == (300, 3)
 
@@ -180,12 +180,12 @@ def test_samples_without_an_opinion_are_noted_once_with_the_attacks_they_concern
 
 
 def test_other_warnings_of_an_attack_reach_the_caller(small):
-    def score(evidence, known, member, seed):
+    def score(evidence, known, seed):
         warnings.warn("collapsed", stacklevel=1)
-        return np.zeros(len(known))
+        return np.zeros(len(evidence.labels))
 
     with pytest.warns(UserWarning, match="collapsed"):
-        found = audit(small[0], attacks=Attack("mine", learns=False, score=score))
+        found = audit(small[0], attacks=attacks.from_function("mine", score))
     assert found.notes == ()
 
 

@@ -198,7 +198,7 @@ CHANGES = {
     "other samples asked": ("queried", lambda patch: patch.setattr(f"{WITHIN}.queried.derive", other_seeds)),
     "less noise": (
         "queried",
-        lambda patch: patch.setattr(f"{WITHIN}.queried.NOISE_STDS", (0.1, 0.2, 0.4, 0.7)),
+        lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (0.1, 0.2, 0.4, 0.7)),
     ),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),

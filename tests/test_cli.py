@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mialab import __version__, cli, fusion
+from mialab import __version__, catalogue, cli, fusion
 from mialab import audit as audits
 from mialab.attacks import ALL, VARIANTS
 from mialab.audit import Outputs, audit
@@ -70,7 +70,7 @@ def test_an_audit_does_not_wait_for_torch(file):
 def test_help_lists_every_attack_with_a_line_each(capsys):
     assert run("--help") == 0
     lines = capsys.readouterr().out.splitlines()
-    for name, what in cli.ATTACKS.items():
+    for name, what in catalogue.USUAL.items():
         assert any(line.split() == [name, *what.split()] for line in lines)
 
 
@@ -85,14 +85,14 @@ def test_help_tells_the_json_s_layout_and_whom_attacks_are_evaluated_on(file, tm
 
 
 def test_the_names_kept_for_help_are_those_of_the_package():
-    defaults, white_box, reference, costly = (list(group) for group in audit_command.GROUPS.values())
+    defaults, white_box, reference, costly = (list(group) for group in catalogue.GROUPS.values())
     for when, listed in (((), defaults), (("log_confidences",), white_box), (("references",), reference)):
         assert listed == [name for name, one in ALL.items() if one.needs == when and not one.costly]
     assert costly == [name for name, one in ALL.items() if one.costly]
-    assert set(cli.ATTACKS) == set(ALL) and tuple(VARIANTS) == audit_command.VARIANTS
+    assert set(catalogue.USUAL) == set(ALL) and tuple(VARIANTS) == catalogue.VARIANTS
     assert tuple(figure.DATELESS) == audit_command.FIGURES
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}
-    assert tuple(actions["fusion"].choices) == fusion.RULES
+    assert tuple(actions["fusion"].choices) == tuple(fusion.RULES)
     assert tuple(actions["split"].choices) == audits.SPLITS
     for name in ("fusion", "white_box", "known", "split", "seed"):
         assert actions[name].default == getattr(audits.Settings(), name)

@@ -247,9 +247,7 @@ def test_of_thirty_attacks_the_best_are_drawn_with_gap_and_a_legend_beside_them(
 
 def test_attacks_that_draw_the_same_curve_take_one_place(made):
     outputs = Outputs(made.evidence.log_p, made.evidence.labels, made.member)
-    same = [
-        attacks.Attack(f"same {k}", learns=False, score=lambda evidence, *_: evidence.log_p[:, 0]) for k in range(12)
-    ]
+    same = [attacks.from_function(f"same {k}", lambda evidence, *_: evidence.log_p[:, 0]) for k in range(12)]
     others = ["entropy-per-class", "loss-per-class", "gap"]
     _, legend = drawn(audit(outputs, attacks=[*same, *others], known=0.5))
     assert [any(line.startswith(f"{name}:") for line in legend) for name in others] == [True] * 3

@@ -5,8 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from scipy.stats import kstest
 
-from mialab import fusion
+from mialab import audit, fusion
+from mialab.attacks import References
 
 
 def some_logits(*shape, scale=3.0):
@@ -142,3 +144,115 @@ def test_an_unknown_rule_is_refused_and_the_rules_are_named():
     for function in (fusion.fuse, fusion.predict):
         with pytest.raises(ValueError, match="confidence, logit"):
             function(some_logits(2, 3, 4), "median")
+
+
+# a rule of one's own: one class, used wherever models are fused
+
+
+class Majority(fusion.FusionRule):
+    """The class that most models choose; of equals one at random, keyed to the input."""
+
+    name = "majority"
+
+    def __init__(self, seed=0):
+        self.seed = seed
+
+    def __call__(self, logits):
+        with np.errstate(divide="ignore"):  # a class without a vote
+            return np.log(self.votes(logits) / len(logits))
+
+    def answers(self, logits):
+        votes = self.votes(logits)
+        first = votes == votes.max(axis=1, keepdims=True)
+        which = (fusion.draws(logits, self.seed) * first.sum(axis=1)).astype(int)
+        return (first.cumsum(axis=1) > which[:, None]).argmax(axis=1)
+
+    def votes(self, logits):
+        return np.eye(logits.shape[2])[logits.argmax(axis=2)].sum(axis=0)
+
+
+def two_models(wrong, n=4000, seed=0):
+    """Logits of two models on members, then others: one is right, the other so often wrong; and labels, membership."""
+    rng = np.random.default_rng(seed)
+    labels, member = rng.integers(0, 5, n), np.arange(n) < n // 2
+    told = np.stack([labels, (labels + (rng.random(n) < np.where(member, *wrong)) * rng.integers(1, 5, n)) % 5])
+    logits = rng.normal(size=(2, n, 5))
+    np.put_along_axis(logits, told[..., None], 6.0 + rng.random((2, n, 1)), axis=2)
+    return logits, labels, member
+
+
+def test_a_planted_rule_is_audited_and_its_accuracy_is_that_of_the_label_which_it_answers():
+    logits, labels, member = two_models((0.2, 0.6))
+    report = audit.audit(
+        audit.Outputs(logits, labels, member), attacks=["gap", "confidence"], fusion=Majority(), known=0
+    )
+    inside, outside = report.accuracies
+    assert inside.low < 1 - 0.2 / 2 < inside.high and outside.low < 1 - 0.6 / 2 < outside.high
+    assert inside.high - inside.low < 0.04
+    answers = Majority().answers(logits)
+    np.testing.assert_array_equal(report.attacks["gap"].scores, answers == labels)
+    gap = report.attacks["gap"].everyone.auc
+    assert gap.value == pytest.approx(0.5 + (inside.value - outside.value) / 2)
+    assert report.attacks["confidence"].everyone.auc.value == pytest.approx(0.5 + (0.6 - 0.2) / 2, abs=0.03)
+    assert report.settings.fusion == "majority" and "fused by majority" in str(report)
+
+
+def test_a_random_rule_draws_evenly_by_its_input_and_seed_and_by_nothing_else():
+    logits, labels, _ = two_models((1.0, 1.0))  # ties throughout
+    rule, order = Majority(), np.random.default_rng(1).permutation(4000)
+    answers = rule.answers(logits)
+    assert (answers == labels).mean() == pytest.approx(0.5, abs=0.03)
+    first_votes = logits.argmax(axis=2).min(axis=0)  # the smaller class number: no favourite either
+    assert (answers == first_votes).mean() == pytest.approx(0.5, abs=0.03)
+    np.testing.assert_array_equal(rule.answers(logits[:, order]), answers[order])
+    np.testing.assert_array_equal(rule.answers(logits[:, :7]), answers[:7])
+    np.testing.assert_array_equal(rule.answers(logits.astype(np.float32)), answers)
+    np.testing.assert_array_equal(rule.answers(logits + np.arange(2)[:, None, None]), answers)
+    assert (Majority(1).answers(logits) == answers).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_draws_are_uniform_over_inputs_and_over_seeds():
+    logits = some_logits(3, 4000, 6)
+    for found in (fusion.draws(logits, 0), [fusion.draws(logits[:, :1], seed)[0] for seed in range(1000)]):
+        assert kstest(found, "uniform").pvalue > 0.01 and min(found) >= 0 and max(found) < 1
+
+
+def test_references_are_fused_by_a_planted_rule():
+    logits = some_logits(4, 2, 10, 3)
+    held = References.of_ensembles(logits, np.arange(40).reshape(4, 10) % 2, np.zeros(10), how=ByFirst())
+    np.testing.assert_allclose(held.logits, fusion.log_confidence(logits[:, 0]).astype(np.float32), rtol=1e-5)
+    voted = References.of_ensembles(logits, np.arange(40).reshape(4, 10) % 2, np.zeros(10), how=Majority())
+    expected = [Majority().votes(shadow) / 2 for shadow in logits]
+    np.testing.assert_allclose(np.exp(voted.logits), expected, atol=1e-9)  # a class without a vote stays finite
+
+
+class ByFirst(fusion.FusionRule):
+    """The first model alone."""
+
+    name = "first"
+
+    def __call__(self, logits):
+        return fusion.log_confidence(logits[0])
+
+
+def test_what_a_rule_does_not_say_follows_from_its_log_probabilities():
+    rule, logits = ByFirst(), some_logits(3, 20, 4)
+    assert rule.fit(logits, np.zeros(20), 0) is rule and rule.version == 1
+    np.testing.assert_allclose(fusion.predict(logits, rule), softmax(logits[0], axis=-1), rtol=1e-12)
+    np.testing.assert_array_equal(fusion.answer(logits, rule), logits[0].argmax(axis=1))
+    saved = softmax(logits, axis=-1)
+    np.testing.assert_allclose(fusion.fuse(np.log(saved), rule, probabilities=saved), fusion.fuse(logits, rule))
+    with pytest.raises(ValueError, match="fusion 'first' has no gradient"):
+        rule.differentiable(None)
+    with pytest.raises(TypeError, match="abstract"):
+        fusion.FusionRule()
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_the_answer_is_the_likeliest_class_also_of_saved_softmaxes(how):
+    logits = some_logits(3, 200, 4)
+    np.testing.assert_array_equal(fusion.answer(logits, how), fusion.predict(logits, how).argmax(axis=1))
+    tied = np.array([[[1, 0, 0]], [[0, 1, 0]]], np.float16)
+    least = np.log(np.maximum(tied, 1e-7))
+    assert fusion.answer(least, how, probabilities=tied).tolist() == [0]
+    assert fusion.get(how) is fusion.RULES[how] and fusion.get(fusion.RULES[how]) is fusion.RULES[how]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from attack_cases import beats_the_gap, overfit_net
 
-from mialab import fusion, metrics
+from mialab import audit, fusion, metrics
 from mialab.attacks import gradients
 from mialab.attacks.gradients import combined, input_scores, weight_norms, weight_scores
 from mialab.attacks.target import Target
@@ -163,6 +163,43 @@ def test_a_target_fuses_as_the_audit_does(how):
     target = Target(models, how=how)
     np.testing.assert_allclose(target.probabilities(x), fusion.predict(logits, how), atol=1e-6)
     np.testing.assert_allclose(target.log_p({}, x), fusion.fuse(logits, how), rtol=1e-4, atol=1e-5)
+
+
+class LastModel(fusion.FusionRule):
+    """The last model alone, but for class 0, which is never answered."""
+
+    name = "last"
+
+    def __call__(self, logits):
+        return fusion.log_confidence(logits[-1])
+
+    def answers(self, logits):
+        return 1 + logits[-1][:, 1:].argmax(axis=1)
+
+
+def test_a_label_only_target_answers_by_the_rule_whatever_the_rule_and_gradients_need_one_that_has_them():
+    models = [overfit_net(seed)[0] for seed in (0, 1)]
+    x, labels = overfit_net()[1:3]
+    target = Target(models, how=LastModel())
+    with torch.no_grad():
+        logits = np.stack([model(torch.from_numpy(x)).numpy() for model in models])
+    for given in (x, torch.from_numpy(x)):
+        np.testing.assert_array_equal(target.answers(given), LastModel().answers(logits))
+    outputs = audit.Outputs(logits, labels, np.arange(len(labels)) % 2)
+    found = audit.audit(outputs, attacks=["gap", "label-augmentation"], fusion=LastModel(), x=x, target=target, known=0)
+    gap, survived = (found.attacks[name].scores for name in ("gap", "label-augmentation"))
+    assert (survived[gap == 0] < 6).all() and (survived[labels == 0] == 0).all() and survived.max() == 6
+    with pytest.raises(ValueError, match="fusion 'last' has no gradient"):
+        target.log_p({}, torch.from_numpy(x))
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_answers_are_the_audit_s(how):
+    models = [overfit_net(seed)[0] for seed in (0, 1, 2)]
+    x = torch.from_numpy(overfit_net()[1])
+    with torch.no_grad():
+        logits = np.stack([model(x).numpy() for model in models])
+    np.testing.assert_array_equal(Target(models, how=how).answers(x), fusion.answer(logits, how))
 
 
 def test_a_model_with_several_outputs_counts_by_its_first():

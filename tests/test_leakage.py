@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from mialab import attacks, divergence
-from mialab.attacks import Attack
-from mialab.audit import Outputs, audit, leakage, report
+from mialab.audit import Outputs, audit, leakage, report, run
 
 GAUSSIANS = divergence.on_nodes(divergence.Mixture((1.5,), (1,)), divergence.Mixture((0.0,), (1,)))
 TRUE_JS = float(divergence.js(GAUSSIANS.p, GAUSSIANS.q))
@@ -25,8 +24,13 @@ def gaussians(members=6000, nonmembers=3000, *, shift=1.5, classes=3, seed=0):
     return Outputs(logits, labels, member)
 
 
-def seeing(values, name="mine", needs=()):
-    return Attack(name, learns=False, score=lambda *_: np.asarray(values, float), needs=needs)
+def seeing(outputs, values, name="mine", needs=()):
+    """An attack that gives these scores, in the order of the outputs: it knows how the audit shuffles them."""
+
+    def score(evidence, known, seed):
+        return np.asarray(values, float)[run._order(outputs, seed)]
+
+    return attacks.from_function(name, score, needs=needs)
 
 
 # estimates
@@ -118,7 +122,7 @@ def test_randomized_response_is_proven_to_be_no_more_private_than_it_is(epsilon)
     found = []
     for seed in range(20):
         answers = np.where(np.random.default_rng(seed).random(8000) < honest, member, ~member)
-        found.append(proven(outputs, [seeing(answers), "gap"])[1])
+        found.append(proven(outputs, [seeing(outputs, answers), "gap"])[1])
     assert sum(proof.value > epsilon for proof in found) <= 1
     assert all(proof.value > epsilon - 0.35 and proof.attack == "mine" for proof in found)
 
@@ -127,10 +131,10 @@ def test_a_proof_s_threshold_is_chosen_on_known_samples_and_its_counts_are_of_th
     outputs = gaussians(400, 400)
     drawn = audit(outputs, attacks="gap", known=0.5)
     overfitted = np.where(drawn.evaluated, np.random.default_rng(1).random(800), outputs.member)
-    proof = audit(outputs, attacks=seeing(overfitted), known=0.5).divergence.js_at_least
+    proof = audit(outputs, attacks=seeing(outputs, overfitted), known=0.5).divergence.js_at_least
     assert proof.value < 0.003  # what it knows by heart proves nothing
     one_sided = np.where(outputs.member, np.arange(800) < 250, 0.0)
-    proof = audit(outputs, attacks=seeing(one_sided), known=0.5).divergence.epsilon_at_least
+    proof = audit(outputs, attacks=seeing(outputs, one_sided), known=0.5).divergence.epsilon_at_least
     found = one_sided[drawn.evaluated & outputs.member].sum()
     assert proof.caught == (found, (drawn.evaluated & outputs.member).sum())
     assert proof.accused == (0, (drawn.evaluated & ~outputs.member).sum())
@@ -138,7 +142,7 @@ def test_a_proof_s_threshold_is_chosen_on_known_samples_and_its_counts_are_of_th
 
 def test_the_more_attacks_are_tried_the_less_is_proven():
     outputs = gaussians(1000, 1000)
-    noise = [seeing(np.random.default_rng(k).random(2000), f"noise {k}") for k in range(20)]
+    noise = [seeing(outputs, np.random.default_rng(k).random(2000), f"noise {k}") for k in range(20)]
     alone = audit(outputs, attacks=["confidence"], known=0.5).divergence
     among = audit(outputs, attacks=["confidence", *noise], known=0.5).divergence
     assert (alone.js_at_least.tried, among.js_at_least.tried) == (1, 21)
@@ -159,7 +163,7 @@ def test_an_attack_that_sees_more_proves_an_epsilon_but_no_divergence_of_the_out
     outputs = gaussians(1000, 1000, shift=0.5)
     two = Outputs(np.repeat(outputs.logits, 2, axis=0), outputs.labels, outputs.member)
     references = attacks.References(outputs.logits, np.arange(2000)[None] % 2, outputs.labels)
-    by_sight = seeing(outputs.member, "by sight", needs=(need,))
+    by_sight = seeing(outputs, outputs.member, "by sight", needs=(need,))
     found = audit(two, attacks=["confidence", by_sight], known=0.5, x=np.zeros(2000), references=references)
     assert found.attacks["by sight"].beyond == (need,) and found.attacks["confidence"].beyond == ()
     assert found.divergence.epsilon_at_least.attack == "by sight" and found.divergence.epsilon_at_least.tried == 2
@@ -184,7 +188,7 @@ def test_in_a_white_box_what_has_learnt_proves_no_divergence_of_the_fused_predic
 
 def test_attacks_above_the_cap_are_named_beside_what_the_bound_does_not_cover():
     outputs = gaussians(1000, 1000, shift=0.5)
-    by_sight = seeing(outputs.member, "by sight", needs=("x",))
+    by_sight = seeing(outputs, outputs.member, "by sight", needs=("x",))
     text = str(audit(outputs, attacks=["confidence", by_sight], known=0.5, x=np.zeros(2000)))
     assert "not covered    attacks that look at x, at reference models or at each model's own answers" in text
     assert "% here: by sight\n" in text + "\n"

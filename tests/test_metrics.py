@@ -1,8 +1,10 @@
 """Metrics against scikit-learn, against Gaussians' closed forms, and their intervals' coverage by simulation."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from scipy.stats import beta, norm, t
+from scipy.stats import beta, binomtest, norm, t
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from mialab import metrics
@@ -235,3 +237,12 @@ def test_shuffled_membership_leaves_an_auc_of_a_half_within_its_interval():
     scores, member = gaussians(rng, 2, 3000, 600)
     area = metrics.auc_interval(scores, rng.permutation(member))
     assert area.low < 0.5 < area.high and area.high - area.low < 0.06
+
+
+def test_clopper_and_pearson_s_ends_are_scipy_s_and_stand_in_one_place():
+    for successes, trials in ((0, 7), (3, 7), (7, 7), (40, 1000)):
+        expected = binomtest(successes, trials).proportion_ci(0.9)
+        found = metrics.clopper_pearson(successes, trials, 0.05)
+        assert found == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high, abs=1e-12))
+    sources = Path(metrics.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if "betaincinv" in path.read_text()] == ["metrics.py"]

@@ -10,7 +10,7 @@ import pytest
 from reference_cases import case, evidence_of, halves, logits_of, world
 
 from mialab import attacks, fusion, metrics
-from mialab.attacks import Evidence, NoOpinion, NotEnough, References, references
+from mialab.attacks import Evidence, Known, NoOpinion, NotEnough, References, references
 from mialab.outputs import AuditError, Outputs
 
 NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if "references" in attack.needs]
@@ -50,9 +50,9 @@ def test_log_odds_are_exact_where_the_confidence_rounds_to_one_or_zero():
     )
     expected = [50 - math.log(2), 400, -900, 1e100, 1e100]
     labels = np.zeros(5, int)
-    np.testing.assert_allclose(references.log_odds(logits, labels), expected, rtol=1e-15)
-    np.testing.assert_allclose(references.log_odds(fusion.log_confidence(logits), labels), expected, rtol=1e-12)
-    assert references.log_odds(np.array([[-np.inf, 0.0]]), np.array([0])) == -1e100
+    np.testing.assert_allclose(fusion.log_odds(logits, labels), expected, rtol=1e-15)
+    np.testing.assert_allclose(fusion.log_odds(fusion.log_confidence(logits), labels), expected, rtol=1e-12)
+    assert fusion.log_odds(np.array([[-np.inf, 0.0]]), np.array([0])) == -1e100
     np.testing.assert_allclose(references.log_p(np.array([50.0, -900, 0])), [-np.exp(-50), -900, -math.log(2)])
 
 
@@ -225,7 +225,7 @@ def test_membership_known_or_not_is_never_looked_at(name, leaking, scored):
     """A sample's score can then not depend on the membership of another either."""
     shuffled = np.random.default_rng(0).permutation(leaking.member)
     for known, member in ((np.ones(N, bool), ~leaking.member), (np.zeros(N, bool), shuffled)):
-        scores = attacks.get(name).score(leaking.evidence, known, member, 0)
+        scores = attacks.get(name).score(leaking.evidence, Known.of(known, member), 0)
         np.testing.assert_array_equal(scores, scored(name))
 
 
@@ -236,7 +236,7 @@ def test_a_sample_s_score_depends_on_no_other_sample(name, leaking, scored):
     part = References(own.logits[:, some], own.member[:, some], own.labels[some])
     alone = Evidence(e.p[some], e.log_p[some], e.p[some], e.labels[some], references=part)
     member = leaking.member[some]
-    np.testing.assert_allclose(attacks.get(name).score(alone, member, member, 0), scored(name)[some])
+    np.testing.assert_allclose(attacks.get(name).score(alone, Known.of(member, member), 0), scored(name)[some])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("shadow-") or "thresholds" in name])
@@ -248,7 +248,7 @@ def test_the_order_of_samples_and_shadows_does_not_matter(name, leaking, scored)
     turned = References(own.logits[shadows][:, order], own.member[shadows][:, order], own.labels[order])
     turned = Evidence(e.p[order], e.log_p[order], e.p[order], e.labels[order], references=turned)
     member = leaking.member[order]
-    scores = attacks.get(name).score(turned, member, member, 0)
+    scores = attacks.get(name).score(turned, Known.of(member, member), 0)
     np.testing.assert_allclose(scores, scored(name)[order], rtol=1e-9)
 
 
@@ -256,7 +256,7 @@ def test_the_order_of_samples_and_shadows_does_not_matter(name, leaking, scored)
 def test_without_references_the_error_names_the_remedy(name, leaking):
     bare = replace(leaking.evidence, references=None)
     with pytest.raises(NotEnough, match=r"needs reference models: give outputs of .* random halves \(--reference\)"):
-        attacks.get(name).score(bare, leaking.member, leaking.member, 0)
+        attacks.get(name).score(bare, Known.of(leaking.member, leaking.member), 0)
 
 
 def test_other_needs_are_told_with_their_remedies_too(leaking):
@@ -274,7 +274,7 @@ def test_an_ensemble_of_identical_models_is_attacked_as_the_single_model():
     target = fusion.fuse(np.repeat(logits_of(one.odds, labels, 3)[None], 3, axis=0))
     evidence = evidence_of(target, labels, fused)
     for name in ("lira-online", "lira-offline-fixed", "rmia-online"):
-        scores = attacks.get(name).score(evidence, one.member, one.member, 0)
+        scores = attacks.get(name).score(evidence, Known.of(one.member, one.member), 0)
         assert metrics.auc(scores, one.member) == pytest.approx(metrics.auc(one.score(name), one.member), abs=1e-9)
 
 

@@ -25,7 +25,20 @@ ROOMS = (
     ("training",),
     ("models", "data", "splits"),
     ("engine",),
-    ("outputs", "fusion", "metrics", "divergence", "agreement", "lottery", "seeds", "progress", "names"),
+    (
+        "outputs",
+        "fusion",
+        "metrics",
+        "divergence",
+        "agreement",
+        "lottery",
+        "seeds",
+        "progress",
+        "names",
+        "two_branch",
+        "catalogue",
+        "share",
+    ),
 )
 FLOOR = {name: floor for floor, names in enumerate(ROOMS) for name in names}
 PLAIN = {"engine", "seeds", "progress", "names"}  # what has nothing to do with membership inference

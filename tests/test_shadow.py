@@ -53,21 +53,21 @@ def test_the_networks_are_of_the_stated_sizes_and_learn_on_shadows_answers_only(
     some, seen = case(world(300), 6), []
     train = neural._train
 
-    def watched(variant, evidence, known, member, rng):
-        network = train(variant, evidence, known, member, rng)
-        seen.append((evidence, known, member, network))
+    def watched(variant, evidence, known, rng):
+        network = train(variant, evidence, known, rng)
+        seen.append((evidence, known, network))
         return network
 
     monkeypatch.setattr(neural, "_train", watched)
     some.score(name)
     references = some.evidence.references
     assert len(seen) == 3
-    for label, (evidence, known, member, network) in enumerate(seen):
+    for label, (evidence, known, network) in enumerate(seen):
         assert [layer.shape[1] for layer in network.layers] == [*hidden, 1]
         own = references.labels == label
         answers = expit(references.log_odds[:, own])
         for side in (False, True):
-            learnt = evidence.features[known & (member == side), label]
+            learnt = evidence.features[known.rows[known.member == side], label]
             expected = answers[references.member[:, own] == side]
             np.testing.assert_allclose(np.sort(learnt), np.sort(expected), atol=1e-6)
 

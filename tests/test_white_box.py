@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, norm
 
 from mialab import attacks, fusion, metrics
-from mialab.attacks import white_box
+from mialab.attacks import Known, white_box
 from mialab.attacks.neural import PUBLISHED, pooled
 
 AGREEMENT, LEARNT = (attack.score for attack in white_box.ATTACKS)
@@ -45,7 +45,7 @@ def test_agreement_s_auc_is_that_of_two_binomials():
     member, labels = rng.random(20_000) < 0.5, rng.integers(0, 2, 20_000)
     right = rng.random((5, 20_000)) < np.where(member, 0.9, 0.7)
     logits = np.where(np.eye(2, dtype=bool)[labels] == right[:, :, None], 1.0, 0.0)
-    scores = AGREEMENT(evidence_of(logits, labels), member, member, 0)
+    scores = AGREEMENT(evidence_of(logits, labels), Known.of(member, member), 0)
     inside, outside = binom.pmf(range(6), 5, 0.9), binom.pmf(range(6), 5, 0.7)
     expected = inside @ (np.cumsum(outside) - outside / 2)
     estimate = metrics.auc_interval(scores, member)
@@ -65,27 +65,31 @@ def test_features_are_each_model_s_log_odds_in_rising_order_and_the_level():
 def test_on_known_gaussians_the_network_comes_near_the_optimum(models):
     evidence, known, member = gaussians(1.0, models=models)
     optimum = norm.cdf(np.sqrt(models) / 2)  # the sum of all models' log-odds decides
-    assert optimum - 0.03 < reached(LEARNT(evidence, known, member, 0), known, member) < optimum + 0.025
+    assert optimum - 0.03 < reached(LEARNT(evidence, Known.of(known, member), 0), known, member) < optimum + 0.025
 
 
 def test_seeing_the_label_tells_more_than_all_confidences_without_it():
     evidence, known, member = gaussians(1.0)
-    without = reached(pooled(PUBLISHED, evidence, known, member, 0), known, member)
-    assert reached(LEARNT(evidence, known, member, 0), known, member) > without + 0.05
+    without = reached(pooled(PUBLISHED, evidence, Known.of(known, member), 0), known, member)
+    assert reached(LEARNT(evidence, Known.of(known, member), 0), known, member) > without + 0.05
 
 
 def test_the_order_of_the_models_does_not_matter():
     evidence, known, member = gaussians(1.0, n=400)
     turned = replace(evidence, log_confidences=evidence.log_confidences[::-1])
     for score in (AGREEMENT, LEARNT):
-        np.testing.assert_array_equal(score(evidence, known, member, 0), score(turned, known, member, 0))
+        np.testing.assert_array_equal(
+            score(evidence, Known.of(known, member), 0), score(turned, Known.of(known, member), 0)
+        )
 
 
 def test_shuffled_labels_change_the_scores():
     evidence, known, member = gaussians(1.0, n=400)
     turned = replace(evidence, labels=1 - evidence.labels)
     for score in (AGREEMENT, LEARNT):
-        assert np.abs(score(evidence, known, member, 0) - score(turned, known, member, 0)).max() > 0.1
+        assert (
+            np.abs(score(evidence, Known.of(known, member), 0) - score(turned, Known.of(known, member), 0)).max() > 0.1
+        )
 
 
 @pytest.mark.parametrize("score", [AGREEMENT, LEARNT])
@@ -94,7 +98,7 @@ def test_shuffled_membership_leaves_an_auc_of_a_half(score):
     for seed in range(8):
         evidence, known, member = gaussians(1.0, n=500, seed=seed)
         shuffled = np.random.default_rng(100 + seed).permutation(member)
-        scores = score(evidence, known, shuffled, seed)
+        scores = score(evidence, Known.of(known, shuffled), seed)
         estimate = metrics.auc_interval(scores[~known], shuffled[~known])
         covered.append(estimate.low < 0.5 < estimate.high)
     assert sum(covered) >= 6
@@ -110,4 +114,4 @@ def test_without_each_model_s_outputs_there_is_no_attack(attack):
     evidence, known, member = gaussians(1.0, n=100)
     assert attack.needs == ("log_confidences",)
     with pytest.raises(attacks.NotEnough, match="give every model's outputs"):
-        attack.score(replace(evidence, log_confidences=None), known, member, 0)
+        attack.score(replace(evidence, log_confidences=None), Known.of(known, member), 0)

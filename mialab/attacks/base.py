@@ -1,35 +1,105 @@
-"""What an attack sees, and what it is."""
+"""What an attack sees, and what it is.
+
+Explained in the chapter "The attack suite".
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from mialab.attacks.lacking import NotEnough
+from mialab.attacks.references import References
+
 if TYPE_CHECKING:
-    from mialab.attacks.references import References
+    from torch import Tensor
+
+BEST: Literal["best"] = "best"
+LAST: Literal["last"] = "last"
 
 
-class NotEnough(ValueError):
-    """The attack lacks what it learns from or needs; the message is the reason a report gives for skipping it."""
+class AskedModel(Protocol):
+    """A model or an ensemble as functions, as `mialab.attacks.target.Target` makes them."""
+
+    params: dict[str, Tensor]
+
+    def answers(self, x: Any) -> Tensor:
+        """The labels that are answered to inputs [n, ...], int64 [n]."""
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Raw inputs as the network gets them."""
+
+    def log_p(self, params: Any, x: Tensor) -> Tensor:
+        """Log-probabilities [n, classes] with these weights."""
+
+    def loss_of(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Each sample's cross-entropy in nats [n]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Whose membership the attacker knows: rows int64 [k] of the evidence, and whether each is a member, bool [k].
+
+    Of all other rows nothing is said. The rows come in the order in which the attacker has them. Raises ValueError for
+    arrays of other kinds or rows that occur twice. Explained in the chapter "The audit".
+    """
+
+    rows: np.ndarray
+    member: np.ndarray
+
+    def __post_init__(self) -> None:
+        rows, member = np.array(self.rows, dtype=np.int64), np.array(self.member, dtype=bool)
+        if rows.ndim != 1 or rows.shape != member.shape or len(np.unique(rows)) < len(rows):
+            found = f"found shapes {list(rows.shape)} and {list(member.shape)}"
+            raise ValueError(f"known: {found}; expected distinct rows [k], and member [k] for each")
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "member", member)
+
+    @classmethod
+    def of(cls, known_mask: np.ndarray, member: np.ndarray) -> Known:
+        """What a mask of the known samples, bool [n], leaves of everybody's membership, bool [n]."""
+        rows = np.flatnonzero(known_mask)
+        return cls(rows, np.asarray(member)[rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, where: np.ndarray) -> Known:
+        """Some of the known rows: a mask or places [k]."""
+        return Known(self.rows[where], self.member[where])
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What an attacker holds on n samples: the fused prediction, a neural attack's input, and the true labels.
 
-    The last three are held by some attackers only, and are what an attack's `needs` name.
+    The samples come in no order that means anything. The last four are held by some attackers only, and are what an
+    attack's `needs` name.
     """
 
-    p: np.ndarray  # float64 [n, classes]: the fused confidences by plain arithmetic; their argmax is the prediction
+    p: np.ndarray  # float64 [n, classes]: the fused confidences by plain arithmetic
     log_p: np.ndarray  # float64 [n, classes]: their logarithms, precise where p rounds to 1
     features: np.ndarray  # float [n, f]: fused confidences, or all models' side by side (white box)
     labels: np.ndarray  # int64 [n]
+    answers: np.ndarray = None  # type: ignore[assignment]  # int64 [n]: the label that is answered; None: p's argmax
     log_confidences: np.ndarray | None = None  # float [models, n, classes]: each model's own log-probabilities
     x: np.ndarray | None = None  # [n, ...]: the samples themselves
     references: References | None = None  # outputs of models trained on random halves, with their membership
+    target: AskedModel | None = None  # the model itself, to be asked
+
+    def __post_init__(self) -> None:
+        if self.answers is None:
+            object.__setattr__(self, "answers", self.p.argmax(axis=1))
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the answer is the label, bool [n]."""
+        right: np.ndarray = self.answers == self.labels
+        return right
 
     def need(self, name: str) -> Any:
         """What is held under the name of an optional field; NotEnough, with what to give, where it is not."""
@@ -37,27 +107,103 @@ class Evidence:
             raise NotEnough(REMEDIES[name])
         return held
 
+    def only(self, needs: tuple[str, ...]) -> Evidence:
+        """The same without the optional fields that are not named."""
+        without: dict[str, Any] = {name: None for name in REMEDIES if name not in needs}
+        return replace(self, **without)
+
+    def reordered(self, order: np.ndarray) -> Evidence:
+        """The same samples in another order, row i being row order[i] of this one; int [n]."""
+        changed: dict[str, Any] = {}
+        for name in (field.name for field in fields(self) if field.name != "target"):
+            held = getattr(self, name)
+            if name == "features" and held is self.p:
+                changed[name] = changed["p"]
+            elif name == "references":
+                changed[name] = held and held.reordered(order)
+            elif held is not None:
+                changed[name] = held[:, order] if name == "log_confidences" else held[order]
+        return replace(self, **changed)
+
 
 REMEDIES = {
     "log_confidences": "needs each model's own log-probabilities: give every model's outputs, not the fused ones alone",
     "x": "needs the samples themselves: give their inputs x in the order of the labels",
     "references": "needs reference models: give outputs of models trained on random halves (--reference)",
+    "target": "needs the model itself: give target=mialab.attacks.target.Target(model), in Python",
 }
 
 
-Score = Callable[[Evidence, np.ndarray, np.ndarray, int], np.ndarray]
+class Attack(ABC):
+    """A named attack: arrays in, one score per sample out; higher = more likely a member.
 
+    A subclass has a `name` and `score`; `from_function` makes one of a plain function. Explained in the chapter "The
+    attack suite", each attack in the appendix "Attacks".
 
-@dataclass(frozen=True)
-class Attack:
-    """A named attack; `score(evidence, known, member, seed)` gives float64 [n], of which it learns on `known` alone.
-
-    `known` and `member` are bool [n]; what `member` says outside `known` is never read. An attack that does not learn
-    ignores both. Raises NotEnough where the known samples do not suffice or a need is not met.
+    learns: it needs known samples. needs: optional fields of `Evidence` without which it cannot score. costly: it takes
+    minutes, or thousands of queries, and runs only when asked for by name. log_odds: its scores are log-odds of
+    membership, so that a loss can be told. version: raised when its scores change, so that results kept of it are
+    computed anew. epoch: which of several epochs' scores count: those that tell the known samples apart best ("best";
+    the last ones where no two sides are known), or the last ones ("last").
     """
 
     name: str
-    learns: bool
-    score: Score
-    needs: tuple[str, ...] = ()  # optional fields of Evidence without which it cannot score
-    costly: bool = False  # takes minutes: runs only when asked for by name
+    version: int = 1
+    learns: bool = False
+    needs: tuple[str, ...] = ()
+    costly: bool = False
+    log_odds: bool = False
+    epoch: Literal["best", "last"] = BEST
+
+    @abstractmethod
+    def score(self, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
+        """Scores [n], or one row for each epoch of the attack's own training [epochs, n]; no NaN.
+
+        Raises NotEnough where the known samples do not suffice or a need is not met.
+        """
+
+    def by_epoch(self) -> Attack:
+        """The same attack with scores after every epoch of its own training [epochs, n]; itself where it has none."""
+        return self
+
+
+Score = Callable[[Evidence, Known, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class FunctionAttack(Attack):
+    """An attack whose score is a plain function. every_epoch: the same with a row per epoch, the last being `score`."""
+
+    name: str
+    function: Score
+    learns: bool = False
+    needs: tuple[str, ...] = ()
+    version: int = 1
+    costly: bool = False
+    log_odds: bool = False
+    epoch: Literal["best", "last"] = BEST
+    every_epoch: Score | None = None
+
+    def score(self, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
+        return self.function(evidence, known, seed)
+
+    def by_epoch(self) -> Attack:
+        return self if self.every_epoch is None else replace(self, function=self.every_epoch, epoch=LAST)
+
+
+def from_function(
+    name: str,
+    score: Score,
+    *,
+    learns: bool = False,
+    needs: tuple[str, ...] = (),
+    version: int = 1,
+    costly: bool = False,
+    log_odds: bool = False,
+    every_epoch: Score | None = None,
+) -> Attack:
+    """The attack whose score is `score(evidence, known, seed)`; the other arguments are those of `Attack`.
+
+    every_epoch: the same with scores for every epoch of the attack's training, the last of which are `score`'s.
+    """
+    return FunctionAttack(name, score, learns, needs, version, costly, log_odds, every_epoch=every_epoch)

@@ -16,20 +16,22 @@ against     `tail` (default): -log of the probability OUT of log-odds as high or
 centre      `mean` (default), as in Algorithm 1; `median`, as released. Spreads are about the mean in either case.
 
 Scores are float64 and finite. A sample's score depends on the target's answer to it and on the shadows alone; a sample
-with too few shadows gets the median score.
+with too few shadows gets the median score. Explained in the chapter "LiRA".
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import log_ndtr
 
-from mialab.attacks.base import Attack, Evidence, NotEnough
-from mialab.attacks.references import DESIGN, enough, log_odds, with_median
+from mialab.attacks.base import Attack, Evidence, Known
+from mialab.attacks.lacking import DESIGN, NotEnough
+from mialab.attacks.references import enough, with_median
+from mialab.fusion import log_odds
 
 FEWEST_FOR_VARIANCE = 4  # on a side, for a variance of the sample's own: its root is then known within 40 %; our choice
 LEAST_DEVIATION = 1e-6  # of log-odds, in nats: what float32 logits round away
@@ -37,11 +39,11 @@ CHOICES = {"variance": ("own", "in"), "against": ("tail", "density"), "centre": 
 
 
 @dataclass(frozen=True)
-class Lira:
-    """One version of the attack, to be called as an attack's `score`; `variance` is online's, `against` offline's.
+class Lira(Attack):
+    """One version of the attack, named by its choices: `lira-online-fixed`, `lira-offline-density`.
 
-    online: compare IN with OUT, else look at OUT alone. fixed: one variance for all samples. Raises ValueError for a
-    choice that is not named above, or has no meaning.
+    online: compare IN with OUT, else look at OUT alone. fixed: one variance for all samples. `variance` is online's,
+    `against` offline's. Raises ValueError for a choice that is not named above, or has no meaning.
     """
 
     online: bool
@@ -49,22 +51,20 @@ class Lira:
     variance: str = "own"
     against: str = "tail"
     centre: str = "mean"
+    name: str = field(init=False)
+    needs = ("references",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}; expected {' or '.join(choices)}")
         if (self.against if self.online else self.variance) not in ("tail", "own"):
             raise ValueError("variance='in' is for online attacks, against='density' for offline ones")
-
-    @property
-    def attack(self) -> Attack:
-        """The attack, named by its choices: `lira-online-fixed`, `lira-offline-density`."""
         chosen = [getattr(self, name) for name, choices in CHOICES.items() if getattr(self, name) != choices[0]]
         name = "-".join(["lira", "online" if self.online else "offline", *["fixed"] * self.fixed, *chosen])
-        return Attack(name, learns=False, score=self, needs=("references",))
+        object.__setattr__(self, "name", name)
 
-    def __call__(self, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+    def score(self, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
         """Scores, float64 [n]. NotEnough without references, or with too few."""
         references = evidence.need("references")
         fewest, remedy = (1, DESIGN) if self.fixed else (FEWEST_FOR_VARIANCE, f"{DESIGN}, or use a fixed variance")
@@ -116,7 +116,7 @@ def _median(values: np.ndarray, side: np.ndarray, count: np.ndarray) -> np.ndarr
     return np.mean([np.take_along_axis(ordered, end[:, None], axis=1)[:, 0] for end in ends], axis=0)
 
 
-ATTACKS = tuple(Lira(online, fixed).attack for fixed in (False, True) for online in (True, False))
+ATTACKS = tuple(Lira(online, fixed) for fixed in (False, True) for online in (True, False))
 ONE_CHOICE = (
     Lira(online=True, variance="in"),
     Lira(online=True, fixed=True, variance="in"),
@@ -129,4 +129,4 @@ RELEASED = (
     Lira(online=False, against="density", centre="median"),
     Lira(online=False, fixed=True, against="density", centre="median"),
 )
-VARIANTS = tuple(one.attack for one in (*ONE_CHOICE, *RELEASED))
+VARIANTS = (*ONE_CHOICE, *RELEASED)

@@ -18,92 +18,56 @@ held back, and the epoch with the least loss on those is kept. Equation 1 of the
 x; its bound on the gain does not.
 
 Of each class, an epoch takes all known samples of the smaller side and as many of the larger one, drawn afresh; every
-batch holds as many members as non-members of each class. Scores are log-odds: 0 is the boundary.
+batch holds as many members as non-members of each class. Scores are log-odds: 0 is the boundary. Explained in the
+appendix "Attacks".
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
 
-from mialab.attacks.base import Attack, Evidence, NotEnough
+from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.lacking import NotEnough
 from mialab.attacks.neural import FEWEST_PAIRS, balanced
 from mialab.fusion import SMALLEST
-from mialab.seeds import derive, forked
+from mialab.seeds import derive
+from mialab.two_branch.settings import CODE, PAPER, PAPER_X, Variant
 
 if TYPE_CHECKING:
     import torch
 
-    from mialab.attacks.two_branch import TwoBranch
+    from mialab.two_branch.network import TwoBranch
 
 UNDECIDED = 0.01  # a network whose probabilities all lie within this of 1/2 has collapsed
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Sizes, coding and training of a two-branch network; sizes are those of the ReLU layers after each input."""
-
-    name: str
-    prediction: tuple[int, ...] = (1024, 512, 64)
-    label: tuple[int, ...] = (512, 64)
-    joint: tuple[int, ...] = (256, 64)
-    x: tuple[int, ...] = ()  # no such branch
-    sees: str = "probabilities"  # or "logits"
-    signed: bool = False  # the label's coding: -1 and 1, else 0 and 1
-    squared: bool = False  # the loss: squared error of the probability, else log-loss
-    initial_std: float | None = None  # of normal initial weights, with biases 0; None: as torch draws them
-    rate: float = 1e-3  # of Adam
-    batch: int = 128
-    epochs: int = 30
-    held_back: float = 0.0  # share of the known pairs that judge the epochs, of which the best is kept; 0: the last is
-
-
-PAPER = Variant("nasr-paper")
-CODE = Variant(
-    "nasr-code",
-    label=(128, 64),
-    joint=(256, 128, 64),
-    sees="logits",
-    signed=True,
-    squared=True,
-    initial_std=0.01,
-    rate=1e-4,
-    batch=200,
-    epochs=50,
-)
-PAPER_X = Variant("nasr-paper-x", x=(512, 64), held_back=0.2)
-
-
-def network(classes: int, variant: Variant = PAPER, *, x_features: int = 0, seed: int = 0) -> TwoBranch:
-    """A new torch module: (prediction, one-hot label, and x where the variant sees it) -> log-odds [n].
-
-    prediction: [n, classes], probabilities or logits as `variant.sees` says; label: float 0 or 1 [n, classes].
-    `mialab.attacks.two_branch.loss` is its loss. The seed gives the initial weights.
-    """
-    from mialab.attacks import two_branch
-
-    with forked(derive(seed, variant.name, "init")):
-        return two_branch.TwoBranch(classes, variant, x_features=x_features)
-
-
-def score(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def score(variant: Variant, evidence: Evidence, known: Known, seed: int, *, every_epoch: bool = False) -> np.ndarray:
     """Log-odds from a network trained on the known samples, on a GPU where there is one.
 
+    every_epoch: a row for each epoch of its training [epochs, n], what the attack would say if it ended there: with
+    samples held back, that is the network of the best epoch so far.
     Warns where the network has collapsed: its order of the samples may still say something, its probabilities do not.
     NotEnough below 8 known pairs of a member and a non-member of one class.
     """
+    rows: list[np.ndarray] = []
+
+    def after_epoch(network: TwoBranch, kept: bool) -> None:
+        if every_epoch:
+            rows.append(network.answers(inputs) if kept or not rows else rows[-1])
+
     with _one_thread():
-        trained, inputs = _train(variant, evidence, known, member, seed)
-        scores = trained.answers(inputs)
-    if collapsed(scores):
+        inputs = _inputs(variant, evidence)
+        trained = _train(variant, evidence, inputs, known, seed, after_epoch=after_epoch)
+        scores = np.stack(rows) if every_epoch else trained.answers(inputs)
+    if collapsed(scores[-1] if every_epoch else scores):
         found = f"collapsed: all its probabilities lie within {UNDECIDED} of 1/2"
         warnings.warn(f"{variant.name} {found}; give it more known samples, or read its AUC only", stacklevel=2)
     return scores
@@ -115,35 +79,51 @@ def collapsed(log_odds: np.ndarray) -> bool:
 
 
 def _train(
-    variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int
-) -> tuple[TwoBranch, tuple[torch.Tensor, ...]]:
-    """The trained network and its inputs on all samples, on their device."""
+    variant: Variant,
+    evidence: Evidence,
+    inputs: tuple[torch.Tensor, ...],
+    known: Known,
+    seed: int,
+    *,
+    after_epoch: Callable[[TwoBranch, bool], None] | None = None,
+) -> TwoBranch:
+    """The network, trained on the inputs of the known samples."""
     import torch
 
-    from mialab.attacks import two_branch
+    from mialab.two_branch import network
 
     rng = np.random.default_rng(derive(seed, variant.name, "order"))
-    pairs = _pairs(evidence, known, member, rng)
+    pairs = _pairs(evidence, known, rng)
     if pairs.shape[1] < FEWEST_PAIRS:
         raise NotEnough(f"fewer than {FEWEST_PAIRS} known members and as many known non-members of the same classes")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    inputs = tuple(part.to(device) for part in _inputs(variant, evidence))
-    features = inputs[2][0].numel() if variant.x else 0
-    new = network(evidence.log_p.shape[1], variant, x_features=features, seed=seed).to(device)
+    new = network.build(evidence.log_p.shape[1], variant, x_features=_features(variant, inputs), seed=seed)
+    new.to(inputs[0].device)
     if variant.x:
-        new.scale_by(inputs[2][torch.from_numpy(known).to(device)])
-    judges, known = None, known.copy()
-    if variant.held_back:
-        judges = pairs[:, : math.ceil(variant.held_back * pairs.shape[1])].ravel()
-        known[judges] = False
-    truth = torch.from_numpy(member.astype(np.float32)).to(device)
-    epochs = (_batches(variant, evidence, known, member, rng) for _ in range(variant.epochs))
-    two_branch.train(new, variant, inputs, truth, epochs, judges=judges)
-    return new, inputs
+        new.scale_by(inputs[2][torch.from_numpy(known.rows).to(inputs[2].device)])
+    truth = torch.zeros(len(evidence.labels))  # of rows that nobody knows it is never read
+    truth[torch.from_numpy(known.rows)] = torch.from_numpy(known.member.astype(np.float32))
+    judges, taught = _judges(variant, known, pairs)
+    epochs = (_batches(variant, evidence, taught, rng) for _ in range(variant.epochs))
+    network.train(new, variant, inputs, truth.to(inputs[0].device), epochs, judges=judges, after_epoch=after_epoch)
+    return new
+
+
+def _judges(variant: Variant, known: Known, pairs: np.ndarray) -> tuple[np.ndarray | None, Known]:
+    """The rows that are held back to judge the epochs, and what is known beside them."""
+    if not variant.held_back:
+        return None, known
+    rows = pairs[:, : math.ceil(variant.held_back * pairs.shape[1])].ravel()
+    return rows, known.part(~np.isin(known.rows, rows))
+
+
+def _features(variant: Variant, inputs: tuple[torch.Tensor, ...]) -> int:
+    return inputs[2][0].numel() if variant.x else 0
 
 
 def _inputs(variant: Variant, evidence: Evidence) -> tuple[torch.Tensor, ...]:
-    """The prediction, the one-hot label, and x for a variant that sees it, as tensors."""
+    """The prediction, the one-hot label, and x for a variant that sees it, as tensors on the device to train on."""
+    import torch
+
     from mialab.attacks.queries import tensor
 
     seen = evidence.p
@@ -155,23 +135,22 @@ def _inputs(variant: Variant, evidence: Evidence) -> tuple[torch.Tensor, ...]:
     if variant.x:
         x = np.asarray(evidence.need("x"))
         parts.append(x if x.dtype == np.uint8 else x.astype(np.float32))  # images stay bytes: a quarter of the memory
-    return tuple(map(tensor, parts))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return tuple(tensor(part).to(device) for part in parts)
 
 
-def _batches(
-    variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _batches(variant: Variant, evidence: Evidence, known: Known, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """The rows of each step of one epoch."""
-    pairs = _pairs(evidence, known, member, rng)
+    pairs = _pairs(evidence, known, rng)
     half = variant.batch // 2
     for some in np.split(pairs, range(half, pairs.shape[1], half), axis=1):
         yield some.ravel()
 
 
-def _pairs(evidence: Evidence, known: np.ndarray, member: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _pairs(evidence: Evidence, known: Known, rng: np.random.Generator) -> np.ndarray:
     """Rows int [2, pairs] in random order: a known member above a known non-member of its class."""
-    rows = balanced(evidence, member, rng.permutation(np.flatnonzero(known)))
-    pairs = np.stack([rows[member[rows]], rows[~member[rows]]])
+    places = balanced(evidence, known, rng.permutation(len(known)))
+    pairs = np.stack([known.rows[places[known.member[places] == side]] for side in (True, False)])
     return pairs[:, rng.permutation(pairs.shape[1])]
 
 
@@ -188,8 +167,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-ATTACKS = (
-    Attack(PAPER.name, learns=True, score=partial(score, PAPER), costly=True),
-    Attack(CODE.name, learns=True, score=partial(score, CODE), costly=True),
-    Attack(PAPER_X.name, learns=True, score=partial(score, PAPER_X), needs=("x",), costly=True),
+ATTACKS = tuple(
+    from_function(
+        variant.name,
+        partial(score, variant),
+        learns=True,
+        needs=("x",) if variant.x else (),
+        costly=True,
+        log_odds=True,
+        every_epoch=partial(score, variant, every_epoch=True),
+    )
+    for variant in (PAPER, CODE, PAPER_X)
 )

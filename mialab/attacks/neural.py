@@ -12,19 +12,20 @@ fewer than 10 samples on a side out of its evaluation; here all attacks are eval
 `neural-per-class`: the parent's attack. One 128-64 network per class, batches of 32, 30 epochs, balanced as
 `neural-published`. Samples of a class without a network score 0, which is no opinion.
 
-In none is the label an input. Scores are log-odds: 0 is the boundary.
+In none is the label an input. Scores are log-odds: 0 is the boundary. Explained in the appendix "Attacks".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mialab.attacks.base import Attack, Evidence, NotEnough
+from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.lacking import NotEnough
 from mialab.attacks.network import Network
 from mialab.seeds import derive
 
@@ -49,54 +50,79 @@ RELEASED = Variant("neural-released", (128, 64), batch=None, redraw=False, fewes
 PER_CLASS = Variant("neural-per-class", (128, 64), batch=32, redraw=True, fewest=12)
 
 
-def pooled(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
-    """Log-odds from one network for all classes. NotEnough below 8 known pairs in the classes that take part."""
-    pairs = _sides(evidence, known, member).min(axis=1)
+def pooled(variant: Variant, evidence: Evidence, known: Known, seed: int, *, every_epoch: bool = False) -> np.ndarray:
+    """Log-odds from one network for all classes; every_epoch: a row for each epoch of its training [epochs, n].
+
+    NotEnough below 8 known pairs in the classes that take part.
+    """
+    pairs = _sides(evidence, known).min(axis=1)
     if pairs[pairs >= variant.fewest].sum() < FEWEST_PAIRS:
         raise NotEnough(_reason(variant))
-    return _train(variant, evidence, known, member, _rng(seed, variant.name))(_inputs(evidence))
+    return _answers(variant, evidence, known, _inputs(evidence), _rng(seed, variant.name), every_epoch)
 
 
-def per_class(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def per_class(
+    variant: Variant, evidence: Evidence, known: Known, seed: int, *, every_epoch: bool = False
+) -> np.ndarray:
     """Log-odds from the network of the sample's class; 0 in classes too small for one. NotEnough if all are."""
-    classes = np.flatnonzero(_sides(evidence, known, member).min(axis=1) >= variant.fewest)
+    classes = np.flatnonzero(_sides(evidence, known).min(axis=1) >= variant.fewest)
     if not len(classes):
         raise NotEnough(_reason(variant))
-    scores, inputs = np.zeros(len(known)), _inputs(evidence)
+    scores, inputs = np.zeros((EPOCHS if every_epoch else 1, len(evidence.labels))), _inputs(evidence)
     for label in classes:
-        own = evidence.labels == label
-        network = _train(variant, evidence, known & own, member, _rng(seed, variant.name, label))
-        scores[own] = network(inputs[own])
-    return scores
+        alike, taught = evidence.labels == label, known.part(evidence.labels[known.rows] == label)
+        rng = _rng(seed, variant.name, label)
+        scores[:, alike] = _answers(variant, evidence, taught, inputs[alike], rng, every_epoch)
+    return scores if every_epoch else scores[0]
 
 
-def _train(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Network:
-    inputs, truth = _inputs(evidence), member.astype(np.float32)
+def _answers(
+    variant: Variant, evidence: Evidence, known: Known, asked: np.ndarray, rng: np.random.Generator, every_epoch: bool
+) -> np.ndarray:
+    """What a network trained on the known samples says of the inputs asked, at its end or after every epoch."""
+    if not every_epoch:
+        return _train(variant, evidence, known, rng)(asked)
+    rows: list[np.ndarray] = []
+    _train(variant, evidence, known, rng, after_epoch=lambda network: rows.append(network(asked)))
+    return np.stack(rows)
+
+
+def _train(
+    variant: Variant,
+    evidence: Evidence,
+    known: Known,
+    rng: np.random.Generator,
+    *,
+    after_epoch: Callable[[Network], None] | None = None,
+) -> Network:
+    inputs, truth = _inputs(evidence)[known.rows], known.member.astype(np.float32)
     network = Network((inputs.shape[1], *variant.hidden), rng)
     with threadpool_limits(1, "blas"):  # on matrices this small more threads only wait for each other
-        for rows in _batches(variant, evidence, known, member, rng):
-            network.step(inputs[rows], truth[rows])
+        for _ in range(EPOCHS):
+            for places in _batches(variant, evidence, known, rng):
+                network.step(inputs[places], truth[places])
+            if after_epoch is not None:
+                after_epoch(network)
     return network
 
 
-def _batches(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, rng) -> Iterator[np.ndarray]:
-    """The rows of each training step."""
-    order = np.flatnonzero(known)
-    for _ in range(EPOCHS):
-        drawn = rng.permutation(order) if variant.redraw else order
-        rows = balanced(evidence, member, drawn, fewest=variant.fewest)
-        if variant.batch is None:
-            yield rows
-        else:
-            yield from np.split(rng.permutation(rows), range(variant.batch, len(rows), variant.batch))
+def _batches(variant: Variant, evidence: Evidence, known: Known, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Each training step of one epoch: places among the known rows."""
+    order = np.arange(len(known))
+    drawn = rng.permutation(order) if variant.redraw else order
+    places = balanced(evidence, known, drawn, fewest=variant.fewest)
+    if variant.batch is None:
+        yield places
+    else:
+        yield from np.split(rng.permutation(places), range(variant.batch, len(places), variant.batch))
 
 
-def balanced(evidence: Evidence, member: np.ndarray, order: np.ndarray, *, fewest: int = 1) -> np.ndarray:
-    """Of the rows in `order`, in each class as many members as non-members: the first of either side, class by class.
+def balanced(evidence: Evidence, known: Known, order: np.ndarray, *, fewest: int = 1) -> np.ndarray:
+    """Of places among the known rows, in each class as many members as non-members: the first of either side.
 
-    Classes with fewer than `fewest` on a side are left out.
+    Class by class; classes with fewer than `fewest` on a side are left out.
     """
-    group = 2 * evidence.labels[order] + member[order]
+    group = 2 * evidence.labels[known.rows[order]] + known.member[order]
     counts = np.bincount(group, minlength=2 * evidence.log_p.shape[1])
     pairs = counts.reshape(-1, 2).min(axis=1)
     pairs[pairs < fewest] = 0
@@ -106,9 +132,9 @@ def balanced(evidence: Evidence, member: np.ndarray, order: np.ndarray, *, fewes
     return order[by_group[place < pairs[group // 2]]]
 
 
-def _sides(evidence: Evidence, known: np.ndarray, member: np.ndarray) -> np.ndarray:
+def _sides(evidence: Evidence, known: Known) -> np.ndarray:
     """Known non-members and members of each class, int [classes, 2]."""
-    group = 2 * evidence.labels[known] + member[known]
+    group = 2 * evidence.labels[known.rows] + known.member
     return np.bincount(group, minlength=2 * evidence.log_p.shape[1]).reshape(-1, 2)
 
 
@@ -127,8 +153,13 @@ def _rng(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(derive(seed, *names))
 
 
-ATTACKS = (
-    Attack(PUBLISHED.name, learns=True, score=partial(pooled, PUBLISHED)),
-    Attack(RELEASED.name, learns=True, score=partial(pooled, RELEASED)),
-    Attack(PER_CLASS.name, learns=True, score=partial(per_class, PER_CLASS)),
+ATTACKS = tuple(
+    from_function(
+        variant.name,
+        partial(score, variant),
+        learns=True,
+        log_odds=True,
+        every_epoch=partial(score, variant, every_epoch=True),
+    )
+    for variant, score in ((PUBLISHED, pooled), (RELEASED, pooled), (PER_CLASS, per_class))
 )

@@ -2,7 +2,7 @@
 
 A shadow is the whole pipeline: a pruned model for a pruned target, a defended one for a defended target, and for an
 ensemble an entire ensemble, of which a sample is a member if any of its models was trained on it. The attacker made
-the shadows, so their membership is his to know; the target's is never asked.
+the shadows, so their membership is his to know; the target's is never asked. Explained in the chapter "LiRA".
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ from functools import cached_property
 import numpy as np
 
 from mialab import fusion
-from mialab.attacks.base import NotEnough
+from mialab.attacks.lacking import DESIGN, NoOpinion, NotEnough
+from mialab.fusion import FusionRule, log_odds
 from mialab.outputs import AuditError, Outputs, class_indices, logarithms, membership, read_npz, scores, softmaxes
 
-LARGEST = 1e100  # log-odds are cut off here: their squares stay finite
 MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
-DESIGN = "train more shadows, each sample in half of them"
-
-
-class NoOpinion(UserWarning):
-    """Some samples have too few shadows for an attack, and got the median score instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +53,22 @@ class References:
         return cls(logarithms(softmaxes("probabilities", probabilities, "shadows")), member, labels)
 
     @classmethod
-    def of_ensembles(cls, logits: Iterable, member, labels, *, how: str = "confidence") -> References:
+    def of_ensembles(cls, logits: Iterable, member, labels, *, how: str | FusionRule = "confidence") -> References:
         """The same from whole ensembles [shadows, models, samples, classes], each fused by the target's rule.
 
         logits may be an iterator over shadows: one ensemble at a time is held. What is kept are the fused
-        log-probabilities, at least float32. Raises AuditError.
+        log-probabilities, at least float32; a probability of zero counts as the smallest positive number. Raises
+        AuditError.
         """
         fused = []
         for k, one in enumerate(logits):
             one = scores(f"shadow {k}", one)
             try:
-                fused.append(fusion.fuse(one, how).astype(np.result_type(one, np.float32), copy=False))
+                log_p = fusion.fuse(one, how)
             except ValueError as error:
                 raise AuditError(f"fusion: {error}") from None
+            log_p[np.isneginf(log_p)] = fusion.SMALLEST
+            fused.append(log_p.astype(np.result_type(one, np.float32), copy=False))
         return cls(_stacked(fused), member, labels)
 
     @cached_property
@@ -91,6 +89,12 @@ class References:
         """How many shadows were trained with each sample, and how many without it: int64 [samples] each."""
         inside = self.member.sum(axis=0)
         return inside, len(self.member) - inside
+
+    def reordered(self, order: np.ndarray) -> References:
+        """The same with the samples in another order: sample i is sample order[i] of these; int [samples]."""
+        turned = References(self.logits[:, order], self.member[:, order], self.labels[order])
+        turned.__dict__["log_odds"] = self.log_odds[:, order]  # found once for all audits on these shadows
+        return turned
 
     def check(self, outputs: Outputs) -> None:
         """Raise AuditError unless these are outputs on the very samples and classes of `outputs`."""
@@ -119,24 +123,6 @@ def read(path, outputs: Outputs) -> References:
         return make(given, member, outputs.labels)
 
     return read_npz(path, made, ("member",), optional=("labels",))
-
-
-def log_odds(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log p_y - log(sum of p_j over j != y) from logits or log-probabilities [n, classes]: float64 [n].
-
-    The sum leaves p_y out rather than subtracting it from 1, so that the surest answers stay apart (Carlini et al.
-    2022, section V.A). Cut off at +-1e100; -inf, a class ruled out, is allowed.
-    """
-    others = np.array(logits, dtype=np.float64)
-    column = np.asarray(labels)[:, None]
-    own = np.take_along_axis(others, column, axis=1)[:, 0]
-    np.put_along_axis(others, column, -np.inf, axis=1)
-    top = others.max(axis=1)
-    top[np.isneginf(top)] = 0  # every other class ruled out: the log of the empty sum below is -inf
-    others -= top[:, None]
-    with np.errstate(divide="ignore", over="ignore"):
-        rest = np.log(np.exp(others, out=others).sum(axis=1))
-        return np.clip(own - (rest + top), -LARGEST, LARGEST)
 
 
 def log_p(odds: np.ndarray) -> np.ndarray:

@@ -11,47 +11,50 @@ p(x) = ((1 + a) p_out(x) + 1 - a) / 2; a is chosen from 0, 0.1, ..., 1 as what a
 z: all audited samples, members and non-members alike (our choice, as an audit has no others): to pick non-members would
 take the very membership that is asked for. gamma: 1, as in the authors' tool (the paper uses 2). As every x meets the
 same z, the score is a rank of the ratio p(x | target) / p(x): gamma and z can tie samples, but never reorder them, so
-the table of all pairs is never made. gamma 1 ties least.
+the table of all pairs is never made. gamma 1 ties least. Explained in the chapter
+"The attack suite".
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mialab import metrics
-from mialab.attacks.base import Attack, Evidence, NotEnough
-from mialab.attacks.references import DESIGN, References, enough, log_odds, log_p, with_median
+from mialab.attacks.base import Attack, Evidence, Known
+from mialab.attacks.lacking import DESIGN, NotEnough
+from mialab.attacks.references import References, enough, log_p, with_median
+from mialab.fusion import log_odds
 
 GRID = tuple(k / 10 for k in range(11))
 STAND_INS = 4  # shadows that a is chosen on; on a single one, as in the paper, the best a is mostly chance: our choice
 
 
 @dataclass(frozen=True)
-class Rmia:
-    """One version of the attack, to be called as an attack's `score`; a is offline's, None: chosen on shadows."""
+class Rmia(Attack):
+    """One version of the attack, `rmia-online` or `rmia-offline`, with gamma and a in its name where they are given.
+
+    a is offline's; None: chosen on shadows. Raises ValueError for numbers that have no meaning.
+    """
 
     online: bool
     gamma: float = 1.0
     a: float | None = None
+    name: str = field(init=False)
+    needs = ("references",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.gamma < math.inf:
             raise ValueError(f"gamma: found {self.gamma}; expected a positive number, such as 1 or 2")
         if self.a is not None and (self.online or not 0 <= self.a <= 1):
             raise ValueError(f"a: found {self.a}; expected a number from 0 to 1, and offline")
-
-    @property
-    def attack(self) -> Attack:
-        """The attack, `rmia-online` or `rmia-offline`, with gamma and a in its name where they are given."""
         given = [f"gamma-{self.gamma:g}"] * (self.gamma != 1) + ([] if self.a is None else [f"a-{self.a:g}"])
-        name = "-".join(["rmia", "online" if self.online else "offline", *given])
-        return Attack(name, learns=False, score=self, needs=("references",))
+        object.__setattr__(self, "name", "-".join(["rmia", "online" if self.online else "offline", *given]))
 
-    def __call__(self, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+    def score(self, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
         """Scores in [0, 1], float64 [n]. NotEnough without references, or with too few."""
         references = evidence.need("references")
         fine = enough(references, inside=int(self.online), outside=1)
@@ -75,7 +78,7 @@ def best_a(references: References) -> float:
     areas = list(itertools.islice(filter(None, attempts), STAND_INS))
     if not areas:
         reason = "chooses a on a shadow trained on some of the samples, with others to attack it, and there is none"
-        raise NotEnough(f"{reason}: {DESIGN}, or give a: mialab.attacks.rmia.Rmia(online=False, a=0.3).attack")
+        raise NotEnough(f"{reason}: {DESIGN}, or give a: mialab.attacks.rmia.Rmia(online=False, a=0.3)")
     return GRID[np.argmax(np.mean(areas, axis=0))]
 
 
@@ -111,5 +114,5 @@ def _share_beaten(ratio: np.ndarray, population: np.ndarray, gamma: float) -> np
     return np.searchsorted(np.sort(population), ratio - math.log(gamma), side="right") / len(population)
 
 
-ATTACKS = (Rmia(online=True).attack, Rmia(online=False).attack)
-VARIANTS = (Rmia(online=True, gamma=2).attack, Rmia(online=False, gamma=2).attack)
+ATTACKS = (Rmia(online=True), Rmia(online=False))
+VARIANTS = (Rmia(online=True, gamma=2), Rmia(online=False, gamma=2))

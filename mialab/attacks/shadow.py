@@ -13,6 +13,7 @@ so that the two differ in where they learn, on shadows or on known members, and 
 
 None of them looks at the target's membership, known or not. Scores are above 0 for members; a class that the shadows
 do not show on both sides scores 0, which is no opinion. Inputs are the fused confidences, also of an ensemble.
+Explained in the chapter "The attack suite".
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from functools import partial
 import numpy as np
 
 from mialab import fusion
-from mialab.attacks.base import Attack, Evidence, NotEnough
+from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.neural import Variant, per_class
-from mialab.attacks.references import DESIGN, References, log_odds
+from mialab.attacks.references import References
+from mialab.fusion import log_odds
 from mialab.metrics import best_threshold
 from mialab.seeds import derive
 
@@ -34,7 +37,7 @@ SHOKRI = Variant("shadow-shokri", (64,), batch=256, redraw=True, fewest=FEWEST_A
 RAHMAN = Variant("shadow-rahman", (128, 64), batch=256, redraw=True, fewest=FEWEST_ANSWERS)
 
 
-def network(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def network(variant: Variant, evidence: Evidence, known: Known, seed: int, *, every_epoch: bool = False) -> np.ndarray:
     """Log-odds of membership, float64 [n]: the neural attack per class, its known samples being the shadows' answers.
 
     NotEnough without references, or where no class has 8 answers on either side.
@@ -44,15 +47,15 @@ def network(variant: Variant, evidence: Evidence, known: np.ndarray, member: np.
     own, learnt = len(evidence.labels), len(labels)
     features = np.concatenate([evidence.p, confidences], dtype=np.float32, casting="same_kind")
     together = Evidence(features, features, features, np.concatenate([evidence.labels, labels]))
-    of_shadow = np.arange(own + learnt) >= own
+    of_shadows = Known(np.arange(own, own + learnt), inside)
     try:
-        return per_class(variant, together, of_shadow, np.concatenate([np.zeros(own, bool), inside]), seed)[:own]
+        return per_class(variant, together, of_shadows, seed, every_epoch=every_epoch)[..., :own]
     except NotEnough:
         sides = f"{variant.fewest} answers on samples in a shadow's training set and {variant.fewest} on others"
         raise NotEnough(f"no class has {sides}: {DESIGN}") from None
 
 
-def thresholds(evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def thresholds(evidence: Evidence, known: Known, seed: int) -> np.ndarray:
     """Log-odds of the true class less its best threshold on the shadows, float64 [n]. NotEnough if no class has one."""
     references = evidence.need("references")
     scores, found = np.zeros(len(evidence.labels)), log_odds(evidence.log_p, evidence.labels)
@@ -80,6 +83,16 @@ def _answers(references: References, seed: int) -> tuple[np.ndarray, np.ndarray,
 
 
 ATTACKS = (
-    *(Attack(v.name, learns=False, score=partial(network, v), needs=("references",)) for v in (SHOKRI, RAHMAN)),
-    Attack("shadow-thresholds", learns=False, score=thresholds, needs=("references",)),
+    *(
+        from_function(
+            variant.name,
+            partial(network, variant),
+            needs=("references",),
+            version=2,  # since then samples come shuffled, hence in other batches
+            log_odds=True,
+            every_epoch=partial(network, variant, every_epoch=True),
+        )
+        for variant in (SHOKRI, RAHMAN)
+    ),
+    from_function("shadow-thresholds", thresholds, needs=("references",)),
 )

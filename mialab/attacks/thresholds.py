@@ -1,6 +1,7 @@
 """Attacks that compare one number per sample with a threshold: correctness, confidence, loss and two entropies.
 
-The sources are Yeom et al. 2018 (gap, loss) and Song and Mittal 2021 (the others, and thresholds per class).
+The sources are Yeom et al. 2018 (gap, loss) and Song and Mittal 2021 (the others, and thresholds per class). Explained
+in the chapters "The game" (gap) and "The audit" (the others).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from mialab.attacks.base import Attack, Evidence, NotEnough
+from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.lacking import NotEnough
+from mialab.fusion import log_odds
 from mialab.metrics import best_threshold
 
 Signal = Callable[[Evidence], np.ndarray]
@@ -18,18 +21,18 @@ LARGEST = 1e300  # stands for an infinite score where two are subtracted
 
 
 def correct(evidence: Evidence) -> np.ndarray:
-    """1 where the prediction (the first of equally likely classes) is the label, else 0."""
-    return (evidence.p.argmax(axis=1) == evidence.labels).astype(np.float64)
+    """1 where the label that is answered is the true one, else 0."""
+    return evidence.correct.astype(np.float64)
 
 
 def confidence(evidence: Evidence) -> np.ndarray:
-    """The probability of the true class. In float64 the surest predictions tie at 1: `minus_loss` parts them."""
-    return _of_label(evidence.p, evidence)
+    """The probability of the true class, as log-odds: they keep the order where probabilities round to 1."""
+    return log_odds(evidence.log_p, evidence.labels)
 
 
 def minus_loss(evidence: Evidence) -> np.ndarray:
     """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it."""
-    return _of_label(evidence.log_p, evidence)
+    return np.take_along_axis(evidence.log_p, evidence.labels[:, None], axis=1)[:, 0]
 
 
 def minus_entropy(evidence: Evidence) -> np.ndarray:
@@ -45,10 +48,6 @@ def minus_modified_entropy(evidence: Evidence) -> np.ndarray:
     own = _times(np.exp(np.take_along_axis(log_rest, label, 1)), np.take_along_axis(log_p, label, 1))
     np.put_along_axis(terms, label, own, axis=1)
     return terms.sum(axis=1)
-
-
-def _of_label(array: np.ndarray, evidence: Evidence) -> np.ndarray:
-    return np.take_along_axis(array, evidence.labels[:, None], axis=1)[:, 0]
 
 
 def _log_of_rest(log_p: np.ndarray) -> np.ndarray:
@@ -67,18 +66,18 @@ def _times(weight: np.ndarray, log: np.ndarray) -> np.ndarray:
     return weight * np.where(weight > 0, log, 0.0)
 
 
-def _plain(signal: Signal, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def _plain(signal: Signal, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
     return signal(evidence)
 
 
-def _per_class(signal: Signal, evidence: Evidence, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+def _per_class(signal: Signal, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
     """The signal less its class's best threshold on the known samples, so that 0 is every class's boundary.
 
     A class with no known member or no known non-member gets the threshold of all known samples together. NotEnough
     where this holds of every class.
     """
     scores = np.clip(signal(evidence), -LARGEST, LARGEST)
-    on_known, labels, member = scores[known], evidence.labels[known], member[known]
+    on_known, labels, member = scores[known.rows], evidence.labels[known.rows], known.member
     complete = np.intersect1d(labels[member], labels[~member])
     if not len(complete):
         raise NotEnough("no class has both a known member and a known non-member")
@@ -94,8 +93,12 @@ SIGNALS: dict[str, Signal] = {
     "entropy": minus_entropy,
     "modified-entropy": minus_modified_entropy,
 }
+VERSIONS = {"confidence": 2}  # log-odds since version 2: per class, samples of different classes change their order
 ATTACKS = (
-    Attack("gap", learns=False, score=partial(_plain, correct)),
-    *(Attack(name, learns=False, score=partial(_plain, signal)) for name, signal in SIGNALS.items()),
-    *(Attack(f"{name}-per-class", learns=True, score=partial(_per_class, signal)) for name, signal in SIGNALS.items()),
+    from_function("gap", partial(_plain, correct)),
+    *(from_function(name, partial(_plain, one), version=VERSIONS.get(name, 1)) for name, one in SIGNALS.items()),
+    *(
+        from_function(f"{name}-per-class", partial(_per_class, one), learns=True, version=VERSIONS.get(name, 1))
+        for name, one in SIGNALS.items()
+    ),
 )

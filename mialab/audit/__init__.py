@@ -2,6 +2,7 @@
 
 from mialab.attacks import References
 from mialab.audit.figures import Figures, Result
+from mialab.audit.findings import Findings
 from mialab.audit.leakage import Leakage, Proof
 from mialab.audit.report import Report
 from mialab.audit.run import audit
@@ -12,6 +13,7 @@ __all__ = [
     "SPLITS",
     "AuditError",
     "Figures",
+    "Findings",
     "Leakage",
     "Outputs",
     "Proof",

@@ -42,6 +42,8 @@ class Result:
     """One attack: its scores [samples], and its figures on the evaluated samples, all and by correctness.
 
     beyond: what it saw beside the fused prediction, its label and known memberships: names of fields of `Evidence`.
+    curve: of an attack with scores for every epoch of its own training, one dict per epoch, as `mialab.audit.curves`
+    describes it; else empty.
     """
 
     scores: np.ndarray
@@ -49,6 +51,7 @@ class Result:
     correct: Figures
     misclassified: Figures
     beyond: tuple[str, ...] = ()
+    curve: tuple[dict[str, float], ...] = ()
 
     def to_dict(self) -> dict:
         """The JSON of one attack."""
@@ -56,22 +59,38 @@ class Result:
         return {**self.everyone.to_dict(), **parts}
 
 
-def measured(scores, member, known, correct, *, best: bool, beyond: tuple[str, ...]) -> Result:
-    """What scores achieve at the best threshold for the known samples; with `best` for those they are measured on."""
-    threshold = None if best else _threshold(scores[known], member[known])
-    parts = (~known, ~known & correct, ~known & ~correct)
-    return Result(scores, *(_figures(scores[part], member[part], threshold) for part in parts), beyond)
+def measured(
+    scores: np.ndarray,
+    member: np.ndarray,
+    known_mask: np.ndarray,
+    correct: np.ndarray,
+    *,
+    best: bool,
+    beyond: tuple[str, ...] = (),
+    curve: tuple[dict[str, float], ...] = (),
+) -> Result:
+    """What scores [n] achieve on the samples that are not known, at the threshold of `threshold`."""
+    at = threshold(scores, member, known_mask, best=best)
+    parts = (~known_mask, ~known_mask & correct, ~known_mask & ~correct)
+    return Result(scores, *(_figures(scores[part], member[part], at) for part in parts), beyond, curve)
 
 
-def _threshold(scores, member) -> float:
-    """The best on known samples; NaN, which yields no figure, where they are of one side."""
+def threshold(scores: np.ndarray, member: np.ndarray, known_mask: np.ndarray, *, best: bool) -> float | None:
+    """The best threshold for the known samples; NaN, which yields no figure, where they are of one side.
+
+    best: None instead, which means the best one for the very samples that are measured, as where nobody is known.
+    """
+    return None if best else _threshold(scores[known_mask], member[known_mask])
+
+
+def _threshold(scores: np.ndarray, member: np.ndarray) -> float:
     return metrics.best_threshold(scores, member) if member.any() and not member.all() else math.nan
 
 
-def _figures(scores, member, threshold) -> Figures:
+def _figures(scores: np.ndarray, member: np.ndarray, at: float | None) -> Figures:
     """Figures at a threshold; at the best one for these very samples where it is None."""
-    best = threshold is None
-    at = _threshold(scores, member) if best else threshold
+    best = at is None
+    at = _threshold(scores, member) if at is None else at
     balanced = metrics.best_balanced_accuracy(scores, member) if best else metrics.balanced_accuracy(scores, member, at)
     return Figures(
         *counts(member),

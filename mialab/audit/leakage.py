@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from mialab import divergence
-from mialab.attacks.references import log_odds
 from mialab.audit.figures import Result, counts, sides
 from mialab.divergence import Divergence
+from mialab.fusion import log_odds
+from mialab.metrics import clopper_pearson
 
 FEWEST = 20  # evaluated samples on either side, without which nothing is estimated
 FEWEST_IN_A_CLASS = 100  # with fewer, the intervals of within-class histograms were seen to miss the truth
@@ -190,13 +190,9 @@ def _js(caught: Rate, accused: Rate, confidence: float) -> float:
     TPR's lower and FPR's upper Clopper-Pearson end stand in, each at half the error.
     """
     tail = (1 - confidence) / 2
-    tpr, fpr = _lowest(caught, tail), 1 - _lowest((accused[1] - accused[0], accused[1]), tail)
+    tpr = float(clopper_pearson(*caught, tail).low)
+    fpr = 1 - float(clopper_pearson(accused[1] - accused[0], accused[1], tail).low)
     return float(divergence.js([tpr, 1 - tpr], [fpr, 1 - fpr])) if tpr > fpr else 0.0
-
-
-def _lowest(rate: Rate, tail: float) -> float:
-    successes, trials = rate
-    return float(betaincinv(successes, trials - successes + 1, tail)) if successes > 0 else 0.0
 
 
 def _epsilon(caught: Rate, accused: Rate, confidence: float) -> float:

@@ -1,20 +1,32 @@
-"""One audit: who is attacked, by whom, on which samples."""
+"""One audit: who is attacked, by whom, on which samples.
+
+Attacks cannot cheat by mistake: of membership they get what is known and nothing else, and they see the samples in a
+seeded random order, so that a row's number says nothing. Their scores are put back in the caller's order, and every
+choice that hangs on membership, a threshold or an epoch, is made here, on known samples.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from mialab import fusion
-from mialab.attacks import ALL, Attack, Evidence, NoOpinion, NotEnough, References, get
-from mialab.attacks.base import REMEDIES
+from mialab import attacks as registry
+from mialab import fusion as rules
+from mialab import share
+from mialab.attacks.base import REMEDIES, AskedModel, Attack, Evidence, Known
+from mialab.attacks.lacking import NoOpinion, NotEnough
+from mialab.attacks.references import References
+from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
 from mialab.audit.report import Report
 from mialab.audit.settings import GIVEN, SPLITS, Settings
+from mialab.fusion import FusionRule
 from mialab.outputs import AuditError, Outputs
 from mialab.seeds import derive
 
@@ -24,21 +36,24 @@ LOGITS_NOTE = "every row of the logits sums to 1: if they are probabilities, nam
 def audit(
     outputs: Outputs,
     *,
-    attacks=None,
-    fusion: str = "confidence",
+    attacks: str | Attack | Iterable[str | Attack] | None = None,
+    fusion: str | FusionRule = "confidence",
     white_box: bool = False,
     known: float | np.ndarray = 0.8,
     split: str = "random",
     seed: int = 0,
     references: References | None = None,
-    x=None,
+    x: Any = None,
+    target: AskedModel | None = None,
+    curves: bool = False,
 ) -> Report:
     """Run attacks and measure them on the samples that they did not learn from.
 
     attacks: a name or an `Attack` of one's own, or several of them; default: all of `mialab.attacks` that are not
-        costly and whose needs are met. An attack sees of the last two arguments, and of each model's own outputs, only
-        what its `needs` name; one whose need is not met is skipped.
-    fusion: "confidence" (mean of the models' softmaxes) or "logit" (softmax of their mean logit).
+        costly and whose needs are met. An attack sees of references, x and target, and of each model's own outputs,
+        only what its `needs` name; one whose need is not met is skipped.
+    fusion: "confidence" (mean of the models' softmaxes), "logit" (softmax of their mean logit), or another rule,
+        already fitted. The models' accuracy is that of the label which the rule answers.
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one, and attacks on
         each model's own outputs are among the default ones.
     known: share of each class and side that attacks learn from and thresholds are chosen on. With 0, everything is
@@ -47,30 +62,53 @@ def audit(
     split: "random", or "file-order" for the first ones, as the released script does.
     references: outputs of models trained on random halves of the samples, for LiRA, RMIA and shadow attacks.
     x: the samples themselves, numbers [samples, ...], for attacks that look at them.
-    Raises AuditError for a wrong argument.
+    target: the model itself (`mialab.attacks.target.Target`), for attacks that ask it about x.
+    curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
+    Raises AuditError for a wrong argument. Explained in the chapter "The audit".
     """
     known, split, given = _asked(known, split, len(outputs.labels))
-    settings = Settings(fusion, white_box, known, split, seed)
+    rule = _rule(fusion)
+    settings = Settings(rule.name, white_box, known, split, seed)
     if references is not None:
         references.check(outputs)
-    held = {"log_confidences": white_box, "references": references is not None, "x": x is not None}
+    held = {
+        "log_confidences": white_box,
+        "references": references is not None,
+        "x": x is not None,
+        "target": target is not None,
+    }
     chosen = _usual(held) if attacks is None else _chosen(attacks)
-    own = any("log_confidences" in attack.needs for attack in chosen)
-    evidence = _evidence(outputs, settings, _samples(x, len(outputs.labels)), references, own)
-    mask = _known(outputs, settings) if given is None else given
-    return _report(chosen, evidence, mask, outputs, settings)
+    evidence = replace(
+        _evidence(outputs, rule, settings, any("log_confidences" in one.needs for one in chosen)),
+        x=_samples(x, len(outputs.labels)),
+        references=references,
+        target=target,
+    )
+    case = _Case(evidence, outputs, _known_mask(outputs, settings) if given is None else given, settings)
+    return _report(case, [attack.by_epoch() if curves else attack for attack in chosen])
 
 
-def _report(chosen: list[Attack], evidence: Evidence, mask: np.ndarray, outputs: Outputs, settings: Settings) -> Report:
-    correct = evidence.p.argmax(axis=1) == evidence.labels
-    results, skipped, remarks = _run(chosen, evidence, mask, outputs, settings)
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """What is attacked, in the caller's order: all evidence there is, and whose membership is known, bool [samples]."""
+
+    evidence: Evidence
+    outputs: Outputs
+    known_mask: np.ndarray
+    settings: Settings
+
+
+def _report(case: _Case, chosen: list[Attack]) -> Report:
+    evidence, outputs = case.evidence, case.outputs
+    results, skipped, remarks = _run(case, chosen)
+    inside, outside = (float(evidence.correct[outputs.member == side].mean()) for side in (True, False))
     return Report(
-        settings=settings,
+        settings=case.settings,
         shape=outputs.logits.shape,
-        accuracy=tuple(float(correct[outputs.member == side].mean()) for side in (True, False)),
+        accuracy=(inside, outside),
         labels=outputs.labels,
         member=outputs.member,
-        evaluated=~mask,
+        evaluated=~case.known_mask,
         log_p=evidence.log_p,
         attacks=results,
         skipped=skipped,
@@ -80,18 +118,22 @@ def _report(chosen: list[Attack], evidence: Evidence, mask: np.ndarray, outputs:
 
 
 def _usual(held: dict[str, bool]) -> list[Attack]:
-    return [attack for attack in ALL.values() if not attack.costly and all(held[need] for need in attack.needs)]
+    return [
+        attack for attack in registry.ALL.values() if not attack.costly and all(held[need] for need in attack.needs)
+    ]
 
 
 def _chosen(asked: object) -> list[Attack]:
-    chosen = {}
+    chosen: dict[str, Attack] = {}
     for one in [asked] if isinstance(asked, str) or not isinstance(asked, Iterable) else asked:
         if not isinstance(one, str | Attack):
             raise AuditError(f"attacks: found {one!r}; expected names or objects of class Attack")
         try:
-            attack = get(one) if isinstance(one, str) else one
+            attack = registry.get(one) if isinstance(one, str) else one
         except ValueError as error:
             raise AuditError(str(error)) from None
+        if not isinstance(getattr(attack, "name", None), str):
+            raise AuditError(f"attacks: {type(attack).__name__} has no name; set one, such as name = 'mine'")
         if chosen.setdefault(attack.name, attack) is not attack:
             raise AuditError(f"attacks: found two that are named {attack.name!r}; rename one")
         if strange := set(attack.needs) - set(REMEDIES):
@@ -99,26 +141,36 @@ def _chosen(asked: object) -> list[Attack]:
     return list(chosen.values())
 
 
-def _evidence(
-    outputs: Outputs, settings: Settings, x: np.ndarray | None, references: References | None, own: bool
-) -> Evidence:
-    """All that there is to see; each model's own log-probabilities only if asked for: they may be large."""
-    saved = {"probabilities": outputs.probabilities}
+def _rule(fusion: str | FusionRule) -> FusionRule:
     try:
-        log_p = fusion.fuse(outputs.logits, settings.fusion, **saved)
+        return rules.get(fusion)
     except ValueError as error:
         raise AuditError(f"fusion: {error}") from None
-    p = fusion.predict(outputs.logits, settings.fusion, **saved)
-    features = fusion.side_by_side(outputs.logits, **saved) if settings.white_box else p
-    each = _log_confidences(outputs.logits) if own else None
-    return Evidence(p, log_p, features, outputs.labels, log_confidences=each, x=x, references=references)
+
+
+def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool) -> Evidence:
+    """What outputs alone show; each model's own log-probabilities only if asked for: they may be large."""
+    logits, saved = outputs.logits, outputs.probabilities
+    try:
+        log_p = rules.fuse(logits, rule, probabilities=saved)
+    except ValueError as error:
+        raise AuditError(f"fusion: {error}") from None
+    p = rules.predict(logits, rule, probabilities=saved)
+    return Evidence(
+        p,
+        log_p,
+        rules.side_by_side(logits, probabilities=saved) if settings.white_box else p,
+        outputs.labels,
+        rules.answer(logits, rule, probabilities=saved),
+        _log_confidences(logits) if each_model else None,
+    )
 
 
 def _log_confidences(logits: np.ndarray) -> np.ndarray:
     """Each model's log-probabilities, in the logits' own precision if that is float32 or better."""
     each = np.empty(logits.shape, np.result_type(logits, np.float32))
     for one, row in zip(logits, each, strict=True):
-        row[:] = fusion.log_confidence(one)
+        row[:] = rules.log_confidence(one)
     return each
 
 
@@ -135,24 +187,59 @@ def _samples(x: object, samples: int) -> np.ndarray | None:
     return array
 
 
-def _run(
-    chosen: list[Attack], evidence: Evidence, mask: np.ndarray, outputs: Outputs, settings: Settings
-) -> tuple[dict[str, Result], dict[str, str], tuple[str, ...]]:
+def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[str, ...]]:
     """Results, reasons for having none, and what the attacks remarked."""
-    correct = evidence.p.argmax(axis=1) == evidence.labels
-    results, skipped, remarks = {}, {}, {}
+    results, skipped = {}, {}
+    remarks: dict[str, list[str]] = {}
+    shown = _Shuffled(case, chosen)
     for attack in chosen:
         try:
-            if attack.learns and not settings.known:
+            if attack.learns and not case.settings.known:
                 raise NotEnough("learns from known samples, and none are known (known is 0)")
-            scores = _scores(attack, evidence, mask, outputs.member, settings.seed, remarks)
+            scores = _scores(attack, shown, remarks)
         except NotEnough as reason:
             skipped[attack.name] = str(reason)
             continue
-        beyond = _beyond(attack, settings.white_box, len(outputs.logits))
-        best = not settings.known
-        results[attack.name] = measured(scores, outputs.member, mask, correct, best=best, beyond=beyond)
+        results[attack.name] = _result(attack, scores, case)
     return results, skipped, tuple(f"{', '.join(names)}: {remark}" for remark, names in remarks.items())
+
+
+def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:
+    """What scores [n] or [epochs, n] are worth."""
+    member, known_mask, best = case.outputs.member, case.known_mask, not case.settings.known
+    curve: tuple[dict[str, float], ...] = ()
+    if scores.ndim == 2:
+        curve = epochs.points(scores, member, known_mask, log_odds=attack.log_odds, best=best)
+        scores = scores[-1 if attack.epoch == "last" else epochs.chosen(scores, member, known_mask)]
+    beyond = _beyond(attack, case.settings.white_box, len(case.outputs.logits))
+    return measured(scores, member, known_mask, case.evidence.correct, best=best, beyond=beyond, curve=curve)
+
+
+class _Shuffled:
+    """A case as attacks see it: the samples in a seeded random order, and membership of the known ones alone.
+
+    The known ones are listed in the caller's order, which says nothing of the others.
+    """
+
+    def __init__(self, case: _Case, chosen: list[Attack]):
+        self.seed = case.settings.seed
+        self.order = _order(case.outputs, self.seed)
+        self.place = np.argsort(self.order)  # of each of the caller's samples among those shown
+        needed = tuple({need for attack in chosen for need in attack.needs})
+        self.evidence = case.evidence.only(needed).reordered(self.order)
+        rows = np.flatnonzero(case.known_mask)
+        self.known = Known(self.place[rows], case.outputs.member[rows])
+
+    def scores(self, attack: Attack) -> np.ndarray:
+        """The attack's scores in the caller's order."""
+        for name in attack.needs:
+            self.evidence.need(name)
+        scores = np.asarray(attack.score(self.evidence.only(attack.needs), self.known, self.seed))
+        if scores.shape[-1:] != self.place.shape or scores.ndim > 2 or not len(scores) or not _numbers(scores):
+            found = f"scores of type {scores.dtype} and shape {list(scores.shape)}, or NaN among them"
+            expected = f"a number for each of {len(self.place)} samples, or a row of them per epoch"
+            raise AuditError(f"attack {attack.name}: found {found}; expected {expected}")
+        return scores[..., self.place].astype(np.float64)
 
 
 def _beyond(attack: Attack, white_box: bool, models: int) -> tuple[str, ...]:
@@ -161,23 +248,27 @@ def _beyond(attack: Attack, white_box: bool, models: int) -> tuple[str, ...]:
     return tuple(sorted(seen - ({"log_confidences"} if models == 1 else set())))
 
 
-def _scores(attack, evidence, known, member, seed, remarks: dict[str, list[str]]) -> np.ndarray:
-    """The attack's scores; AuditError where a stranger's are not one number per sample."""
-    for name in attack.needs:
-        evidence.need(name)
-    shown = replace(evidence, **{name: None for name in REMEDIES if name not in attack.needs})
+def _order(outputs: Outputs, seed: int) -> np.ndarray:
+    """The samples in random order, int [samples]: drawn with their membership, so that no attack can draw the same."""
+    digest = hashlib.blake2b(outputs.member.tobytes(), digest_size=8).hexdigest()
+    return np.random.default_rng(derive(seed, "audit", "order", digest)).permutation(len(outputs.labels))
+
+
+def _numbers(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiub" and not np.isnan(array).any()
+
+
+def _scores(attack: Attack, shown: _Shuffled, remarks: dict[str, list[str]]) -> np.ndarray:
+    """The attack's scores, and what it remarks; AuditError where a stranger's are not numbers for all samples."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoOpinion)
-        scores = np.asarray(attack.score(shown, known, member, seed))
+        scores = shown.scores(attack)
     for one in caught:
         if issubclass(one.category, NoOpinion):
             remarks.setdefault(str(one.message), []).append(attack.name)
         else:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    if scores.shape != member.shape or scores.dtype.kind not in "fiub" or np.isnan(scores).any():
-        found = f"scores of type {scores.dtype} and shape {list(scores.shape)}, or NaN among them"
-        raise AuditError(f"attack {attack.name}: found {found}; expected a number for each of {len(member)} samples")
-    return scores.astype(np.float64)
+    return scores
 
 
 def _asked(known, split, samples: int) -> tuple[float, str, np.ndarray | None]:
@@ -200,15 +291,10 @@ def _asked(known, split, samples: int) -> tuple[float, str, np.ndarray | None]:
     return float(mask.mean()), GIVEN, mask
 
 
-def _known(outputs, settings) -> np.ndarray:
-    """Marks int(known * n) of the n samples of every class and side, bool [samples]."""
+def _known_mask(outputs: Outputs, settings: Settings) -> np.ndarray:
+    """Marks the attacker's share of the samples of every class and side, bool [samples]."""
     samples = len(outputs.labels)
     order = np.arange(samples)
     if settings.split == "random":
         order = np.random.default_rng(derive(settings.seed, "known")).permutation(samples)
-    stratum = 2 * outputs.labels + outputs.member
-    order = order[np.argsort(stratum[order], kind="stable")]  # stratum after stratum, each in the order drawn
-    sizes = np.bincount(stratum)
-    rank = np.empty(samples, np.int64)
-    rank[order] = np.arange(samples) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank < (settings.known * sizes).astype(np.int64)[stratum]
+    return share.first_of_each(2 * outputs.labels + outputs.member, order, settings.known)

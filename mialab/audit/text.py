@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from mialab import metrics
-from mialab.audit.figures import FPRS, counts
+from mialab.audit.figures import FPRS, Result, counts
+from mialab.audit.findings import Findings
 from mialab.audit.leakage import Proof, tv
 from mialab.audit.settings import GIVEN
 from mialab.divergence import Divergence
-
-if TYPE_CHECKING:
-    from mialab.audit.figures import Result
-    from mialab.audit.report import Report
 
 TOO_FEW = "too few"
 MOST_NAMED = 4  # attacks in a line of text
@@ -28,10 +24,11 @@ prediction     the whole fused prediction and the label, by a cross-fitted class
 proven         by the best of the attacks tried, which share the error (Bonferroni). A JS is proven by attacks on
                prediction and label alone. Epsilon of differential privacy (delta 0) is proven by any attack, and is
                an indication: samples of one model are not independent trials
-not covered    attacks that look at x, at reference models or at each model's own answers: these may exceed the cap"""
+not covered    attacks that look at x, at reference models or at each model's own answers, or ask the model: these may
+               exceed the cap"""
 
 
-def tables(report: Report) -> str:
+def tables(report: Findings) -> str:
     """Heading, tables of the attacks and of the divergences, each with its legend, and what was skipped."""
     blocks = [_heading(report)]
     if report.attacks:
@@ -42,7 +39,7 @@ def tables(report: Report) -> str:
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def _heading(report: Report) -> list[str]:
+def _heading(report: Findings) -> list[str]:
     how, (models, samples, classes) = report.settings, report.shape
     part = f"{100 * how.known:g} % of each class and side"
     known = {
@@ -60,7 +57,7 @@ def _heading(report: Report) -> list[str]:
     return [*lines, *_more_seen(report), *(f"note: {note}" for note in report.notes)]
 
 
-def _more_seen(report: Report) -> list[str]:
+def _more_seen(report: Findings) -> list[str]:
     """What attackers had beside the fused prediction."""
     lines = [report.references] if report.references else []
     if report.settings.white_box:
@@ -73,11 +70,11 @@ def _sides_text(member) -> str:
     return "{:,} members, {:,} non-members".format(*counts(member))
 
 
-def _accuracy_text(report: Report) -> str:
+def _accuracy_text(report: Findings) -> str:
     return "{} % on members, {} % on non-members".format(*(_text(side, scale=100) for side in report.accuracies))
 
 
-def _overview(report: Report) -> list[str]:
+def _overview(report: Findings) -> list[str]:
     best = "" if report.settings.known else "best "
     return _of_attacks(("attack", "AUC", f"{best}balanced acc. %", "acc. %"), report, _overview_row)
 
@@ -88,19 +85,19 @@ def _overview_row(result: Result) -> tuple[str, ...]:
     return _text(figures.auc, decimals=3), *shares
 
 
-def _low_fpr(report: Report) -> list[str]:
+def _low_fpr(report: Findings) -> list[str]:
     head = ("attack", *(f"TPR % at {100 * float(fpr):g} % FPR" for fpr in FPRS))
     return _of_attacks(head, report, lambda result: [_text(tpr, scale=100) for tpr in result.everyone.tpr.values()])
 
 
-def _by_correctness(report: Report) -> list[str]:
+def _by_correctness(report: Findings) -> list[str]:
     head = ("attack", "AUC, correct", "AUC, misclassified")
     return _of_attacks(
         head, report, lambda result: [_text(f.auc, decimals=3) for f in (result.correct, result.misclassified)]
     )
 
 
-def _legend(report: Report) -> list[str]:
+def _legend(report: Findings) -> list[str]:
     share = report.member[report.evaluated].mean()
     chosen = "chosen on the known samples" if report.settings.known else "best for these samples: optimistic"
     wanted = f"a TPR needs {metrics.FALSE_POSITIVES} expected false positives, the other figures both sides"
@@ -114,7 +111,7 @@ def _legend(report: Report) -> list[str]:
     ]
 
 
-def _divergences(report: Report) -> list[str]:
+def _divergences(report: Findings) -> list[str]:
     head = ("divergence", "JS, nats", "bits", "distance", "p", "gain", "TV", "best bal. acc. %")
     leak = report.divergence
     rows = {
@@ -139,7 +136,7 @@ def _range(low: float, high: float, *, decimals: int) -> str:
     return f"{low:.{decimals}f} to {high:.{decimals}f}"
 
 
-def _proofs(report: Report) -> list[str]:
+def _proofs(report: Findings) -> list[str]:
     if not report.settings.known:
         return ["proven by an attack: nothing, as thresholds must be chosen on known samples (known is 0)"]
     head = ("proven at 95 %", "at least", "attack", "tried", "members found", "non-members accused")
@@ -155,11 +152,11 @@ def _proof_row(one: Proof | None) -> tuple[str, ...]:
     return f"{one.value:.4f}", one.attack, str(one.tried), *counted
 
 
-def _divergence_legend(report: Report) -> list[str]:
+def _divergence_legend(report: Findings) -> list[str]:
     return [*DIVERGENCE_LEGEND.splitlines(), *_above(report)]
 
 
-def _above(report: Report) -> list[str]:
+def _above(report: Findings) -> list[str]:
     """Names the attacks that are surely better than any on the confidence alone."""
     cap = report.divergence.cap
     measured = {name: one.everyone.balanced_accuracy for name, one in report.attacks.items()}
@@ -179,7 +176,7 @@ def _text(estimate, *, scale: int = 1, decimals: int = 2) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _of_attacks(head: Sequence[str], report: Report, row: Callable[[Result], Iterable[str]]) -> list[str]:
+def _of_attacks(head: Sequence[str], report: Findings, row: Callable[[Result], Iterable[str]]) -> list[str]:
     return _table([head, *((name, *row(result)) for name, result in report.attacks.items())])
 
 

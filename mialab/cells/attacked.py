@@ -131,6 +131,7 @@ class Attacked(Config):
                 white_box=self.white_box,
                 known=known_mask(arrays, self.known, self.seed),
                 seed=derive(self.seed, "attack", number),
+                curves=self.curves,
                 **held,
             )
             for number, subset in enumerate(subsets)

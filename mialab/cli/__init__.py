@@ -5,9 +5,8 @@ import warnings
 
 from mialab import __version__
 from mialab.cli import audit, claims, doctor, experiments, output, regress
-from mialab.cli.audit import ATTACKS
 
-__all__ = ["ATTACKS", "main"]
+__all__ = ["main"]
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 BELOW = """exit codes: 0; 1 if a cell or a chapter failed or a number moved; 2 for bad input; 130 when interrupted.

@@ -6,59 +6,10 @@ import textwrap
 from functools import partial
 from pathlib import Path
 
+from mialab import catalogue
 from mialab.cli import output
 from mialab.names import unknown
 
-GROUPS = {
-    "run by default": {
-        "gap": "a correct prediction means member",
-        "confidence": "the true class's probability",
-        "loss": "the cross-entropy, low for members",
-        "entropy": "the prediction's entropy, low for members; ignores the label",
-        "modified-entropy": "an entropy that knows the label, low for members",
-        "confidence-per-class": "confidence, one threshold per class",
-        "loss-per-class": "loss, one threshold per class",
-        "entropy-per-class": "entropy, one threshold per class",
-        "modified-entropy-per-class": "modified entropy, one threshold per class",
-        "privacy-risk": "probability of membership, from histograms of modified entropy per class",
-        "neural-published": "network on the confidences, as the ensemble paper states it (128-128-64)",
-        "neural-released": "network on the confidences, as the paper's script has it (128-64, 30 steps)",
-        "neural-per-class": "one network per class, as in the script's parent work",
-    },
-    "run by default with --white-box, as they see each model's own answers": {
-        "agreement": "the number of models that are right",
-        "white-box-ensemble": "network on each model's log-odds of the true class, in order, and that number",
-    },
-    "run by default with --reference": {
-        "shadow-shokri": "one network per class, taught on what reference models answered (64)",
-        "shadow-rahman": "the same, larger (128-64)",
-        "shadow-thresholds": "loss, one threshold per class, found on reference models",
-        "lira-online": "likelihood ratio of reference models trained with and without the sample",
-        "lira-offline": "how improbable the answer is among reference models trained without the sample",
-        "lira-online-fixed": "lira-online, one variance for all samples: for few reference models",
-        "lira-offline-fixed": "lira-offline, one variance for all samples",
-        "rmia-online": "share of all samples that this one beats, relative to reference models",
-        "rmia-offline": "the same, with reference models trained without the sample alone",
-    },
-    "run by name only, as they take minutes": {
-        "nasr-paper": "two-branch network on prediction and label, as in the pruning paper",
-        "nasr-code": "two-branch network as in its authors' released code",
-        "nasr-paper-x": "nasr-paper with a branch that sees the sample: from Python only, where x can be given",
-    },
-}
-ATTACKS = {name: what for group in GROUPS.values() for name, what in group.items()}
-VARIANTS = (
-    "lira-online-in",
-    "lira-online-fixed-in",
-    "lira-offline-density",
-    "lira-offline-fixed-density",
-    "lira-online-median",
-    "lira-online-fixed-in-median",
-    "lira-offline-density-median",
-    "lira-offline-fixed-density-median",
-    "rmia-online-gamma-2",
-    "rmia-offline-gamma-2",
-)
 FIGURES = ("png", "pdf", "svg")
 BELOW = """FILE.npz, as numpy.savez writes it:
   logits or probabilities  [samples, classes], or [models, samples, classes] for an ensemble
@@ -124,15 +75,16 @@ def add(commands) -> None:
 
 def _attacks() -> str:
     lines = []
-    for when, attacks in GROUPS.items():
+    for when, attacks in catalogue.GROUPS.items():
         lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
-    variants = textwrap.wrap(", ".join(VARIANTS), 118, break_on_hyphens=False)
+    variants = textwrap.wrap(", ".join(catalogue.VARIANTS), 118, break_on_hyphens=False)
     return "\n".join([*lines, "", "variants run by name, with --reference:", *(f"  {line}" for line in variants)])
 
 
 def _attack(name):
-    if name not in (*ATTACKS, *VARIANTS):
-        raise argparse.ArgumentTypeError(unknown("attack", name, (*ATTACKS, *VARIANTS)))
+    possible = (*catalogue.USUAL, *catalogue.VARIANTS)  # a file cannot be asked
+    if name not in possible:
+        raise argparse.ArgumentTypeError(unknown("attack", name, possible))
     return name
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mialab.audit import Report
 from mialab.audit.figures import FPRS, counts
@@ -37,12 +39,24 @@ def _draw(report: Report) -> Figure:
     figure = Figure(figsize=(8, 5), layout="constrained")
     ax = figure.add_subplot()
     plots.rocs(ax, {label: report.attacks[name].scores[rows] for name, label in labels.items()}, report.member[rows])
+    _tell_apart(ax.lines)
     title = "{:,} members and {:,} non-members".format(*sides)
     if len(names) < len(rates):
         title += f"\n{len(names)} of {len(rates)} attacks: the best by {measure}" + ", and gap" * ("gap" in names)
     ax.set_title(title, fontsize="medium", loc="left")
     ax.legend(title=measure, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
     return figure
+
+
+def _tell_apart(lines: Iterable[Line2D]) -> None:
+    """Give curves that look like one before them, as variants of an attack do, another line, or a look to spare."""
+    taken: set[tuple[object, object]] = set()
+    for line in lines:
+        ink = line.get_color()
+        looks = [(ink, line.get_linestyle()), *((ink, dash) for dash in ("-", "--", "-.", ":")), *plots.LINES]
+        look = next((look for look in looks if look not in taken), looks[0])
+        line.set(color=look[0], linestyle=look[1])
+        taken.add(look)
 
 
 def _lowest_fpr(report: Report) -> str | None:

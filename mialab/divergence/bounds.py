@@ -26,9 +26,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, entr, expit, xlog1py
+from scipy.special import entr, expit, xlog1py
 
 from mialab.divergence.exact import LN2
+from mialab.metrics import clopper_pearson
 
 HALVINGS = 60
 
@@ -147,7 +148,7 @@ def _lowest_rate(successes: int, trials: int, tail: float) -> float:
     """Clopper-Pearson's lower end."""
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"found {successes} of {trials}; expected counts of at least one trial, and no more than all")
-    return float(betaincinv(successes, trials - successes + 1, tail)) if successes else 0.0
+    return float(clopper_pearson(successes, trials, tail).low)
 
 
 def _log_ratio(above: float, below: float) -> float:

@@ -1,7 +1,6 @@
 """The two-branch inference network of Nasr et al. 2018 as a torch module, and the loop that trains it as an attack.
 
-`mialab.attacks.nasr` holds the variants and is the way in: it imports this module only when an attack runs, so that
-an audit without it does not wait for torch.
+What needs it imports this module only when it runs, so that an audit without it does not wait for torch.
 """
 
 from __future__ import annotations
@@ -9,19 +8,28 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from mialab.attacks.nasr import Variant
+from mialab.seeds import derive, forked
+from mialab.two_branch.settings import PAPER, Variant
 
 ANSWERED_AT_ONCE = 4096  # samples per forward pass without gradients
 FEATURES_AT_ONCE = 256  # of x, turned into floats while their spread is taken
+
+
+def build(classes: int, variant: Variant = PAPER, *, x_features: int = 0, seed: int = 0) -> TwoBranch:
+    """A new network: (prediction, one-hot label, and x where the variant sees it) -> log-odds [n].
+
+    prediction: [n, classes], probabilities or logits as `variant.sees` says; label: float 0 or 1 [n, classes].
+    `loss` is its loss. The seed gives the initial weights.
+    """
+    with forked(derive(seed, variant.name, "init")):
+        return TwoBranch(classes, variant, x_features=x_features)
 
 
 class TwoBranch(nn.Module):
@@ -91,10 +99,12 @@ def train(
     epochs: Iterable[Iterable[np.ndarray]],
     *,
     judges: np.ndarray | None = None,
+    after_epoch: Callable[[TwoBranch, bool], None] | None = None,
 ) -> None:
     """One step of Adam per batch of rows; inputs (prediction, label, maybe x) and float member [n] on one device.
 
     judges: rows that no batch holds; the weights of the epoch with the least loss on them are kept. None: the last.
+    after_epoch: called with the network and whether its weights are the ones to keep so far.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=variant.rate, fused=True)
     best = math.inf, network.state_dict()  # the living tensors: without judges they end as the last epoch's
@@ -103,11 +113,14 @@ def train(
             optimizer.zero_grad()
             _loss_on(rows, network, variant, inputs, member).backward()
             optimizer.step()
+        kept = judges is None
         if judges is not None:
             with torch.no_grad():
                 found = _loss_on(judges, network, variant, inputs, member).item()
-            if found < best[0]:
+            if kept := found < best[0]:
                 best = found, copy.deepcopy(network.state_dict())
+        if after_epoch is not None:
+            after_epoch(network, kept)
     network.load_state_dict(best[1])
 
 
