@@ -107,7 +107,7 @@ def template() -> dict:
 
 def identity(config: Attacked, attack: str) -> dict:
     target = config.target
-    where = {"data": target.data, "model": target.model, "method": target.method, "epoch": config.epoch}
+    where = {**target.columns(), "epoch": config.epoch}
     return where | {"models": config.size, "fusion": config.fusion, "attack": attack, "seed": config.seed}
 
 
