@@ -1,16 +1,30 @@
 """Small cells that tests of experiments share, and how they are made without a store."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from mialab import models, splits, training
-from mialab.cells.models import Models, evaluated, rebuild
+from mialab.cells.models import Models, rebuild
+from mialab.cells.pipeline import Pipeline, evaluated
 from mialab.engine.store import Cell
+from mialab.training import Phase
 
 RECIPE = training.Recipe(epochs=3, batch=20, optimizer="adam", lr=0.01)
-TINY = Models("textures", "small_cnn", RECIPE, epochs=(1, 3), samples=(60, 80))
+TINY = Models(Pipeline("textures", "small_cnn", (Phase(RECIPE),), samples=(60, 80)), epochs=(1, 3))
+
+
+def altered(config, **changes):
+    """The same cell with other fields, wherever they stand: its own, its pipeline's, or its only phase's."""
+    own = {field.name for field in fields(config)}
+    phase = {name: changes.pop(name) for name in ("recipe", "defenses") if name in changes}
+    if phase:
+        (before,) = config.pipeline.phases
+        changes["phases"] = (replace(before, **phase),)
+    pipeline = {name: changes.pop(name) for name in tuple(changes) if name not in own}
+    return replace(config, pipeline=replace(config.pipeline, **pipeline), **changes)
 
 
 def made(config, inputs=()):
@@ -21,7 +35,7 @@ def made(config, inputs=()):
 
 def random_models():
     """Two models in a cell, whose outputs `outputs_cell` makes up."""
-    return Models("textures", "small_cnn", RECIPE, epochs=(2,), count=2)
+    return Models(Pipeline("textures", "small_cnn", (Phase(RECIPE),)), epochs=(2,), count=2)
 
 
 def outputs_cell(config, *, samples=400, classes=4):
@@ -33,9 +47,9 @@ def outputs_cell(config, *, samples=400, classes=4):
     labels, member = np.arange(samples) % classes, np.arange(samples) < samples // 2
     logits = draw.normal(size=(config.count, samples, classes))
     logits[:, np.arange(samples), labels] += 1.0 + 1.5 * member
-    history = [{"epoch": epoch, "learning_rate": config.recipe.lr} for epoch in config.epochs]
-    info = {"history": [history] * config.count, "made_with": {"device": "none"}}
-    arrays = {"labels": labels, "member": member, "known": np.arange(samples) // classes % 5 > 0}
+    history = [{"epoch": epoch, "learning_rate": config.pipeline.last.recipe.lr} for epoch in config.epochs]
+    info = {"history": [history] * config.count, "training": [[]] * config.count, "made_with": {"device": "none"}}
+    arrays = {"labels": labels, "member": member}
     return Cell(info, arrays | {f"logits_{epoch}": logits.astype(np.float32) for epoch in config.epochs})
 
 
@@ -49,23 +63,25 @@ def shadows_cell(config, *, samples=400, classes=4):
         logits = draw.normal(size=(config.models, samples, classes))
         logits[:, np.arange(samples), labels] += 1.0 + 1.5 * inside[-1]
         answers.append(logits.astype(np.float32))
-    arrays = {"logits": np.stack(answers), "member": np.stack(inside), "labels": labels}
+    arrays = {f"logits_{epoch}": np.stack(answers) for epoch in config.epochs}
+    arrays |= {"member": np.stack(inside), "labels": labels}
     return Cell({"made_with": {"device": "none"}}, arrays)
 
 
 def drawn_cell(config):
     """A cell of `config.count` models whose weights are drawn by numpy instead of trained, with their logits."""
-    seen = evaluated(config)
+    seen, (end,) = evaluated(config.pipeline), config.weights
     (x, labels), arrays = seen.samples(), {}
     for k in range(config.count):
         draw = np.random.default_rng([config.first + k, config.seed])
-        state = models.build(config.model, x.shape[1:], seen.dataset.classes).state_dict()
+        state = models.build(config.pipeline.model, x.shape[1:], seen.dataset.classes).state_dict()
         for name, value in state.items():
             fan_in = max(1, value[0].numel())
             fresh = draw.normal(size=value.shape) * (3 / fan_in) ** 0.5
-            arrays[f"weights_{k}.{name}"] = (value.numpy() if name.startswith("scale") else fresh).astype(np.float32)
+            kept = value.numpy() if name.startswith("scale") else fresh
+            arrays[f"weights_{end}_{k}.{name}"] = kept.astype(np.float32)
     answers = [training.logits(model, x).numpy() for model in rebuild(config, Cell({}, arrays))]
     arrays |= {f"logits_{config.epochs[-1]}": np.stack(answers), "labels": labels.numpy()}
-    history = [{"epoch": epoch, "learning_rate": config.recipe.lr} for epoch in config.epochs]
-    info = {"history": [history] * config.count, "made_with": {"device": "none"}}
-    return Cell(info, arrays | {"member": seen.member.numpy(), "known": seen.known.numpy()})
+    history = [{"epoch": epoch, "learning_rate": config.pipeline.last.recipe.lr} for epoch in config.epochs]
+    info = {"history": [history] * config.count, "training": [[]] * config.count, "made_with": {"device": "none"}}
+    return Cell(info, arrays | {"member": seen.member.numpy()})

@@ -15,15 +15,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from experiment_cases import TINY, drawn_cell, made, outputs_cell, random_models, shadows_cell
+from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, random_models, shadows_cell
 
 from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
-from mialab.cells.cost import closure
-from mialab.cells.models import Models, Recorder
+from mialab.cells.models import Models
+from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
+from mialab.cells.recorder import Recorder
 from mialab.cells.shadows import Shadows
+from mialab.engine.store import closure
+from mialab.splits import NASR, Arrangement
+from mialab.training import Phase
 
 BASELINES = Path(__file__).parent / "baselines" / "cells.json"
 UPDATE = "python tests/test_cells.py --update"
@@ -33,22 +37,32 @@ WITHIN = "mialab.cells"
 TOLERANCE = 0.01
 ROUNDING = 1e-6  # some ten times that of one operation in float32
 
-SGD = replace(TINY.recipe, epochs=4, optimizer="sgd", lr=0.01)
-ONE = replace(TINY, recipe=SGD, epochs=(2, 4), samples=(200, 200))
+SGD = replace(TINY.pipeline.last.recipe, epochs=4, optimizer="sgd", lr=0.01)
+ONE = altered(TINY, recipe=SGD, epochs=(2, 4), samples=(200, 200))
 DENSE = training.Recipe(epochs=4, batch=64, optimizer="adam", lr=2e-3)
-SEVERAL = Models("digits", "tabular", DENSE, epochs=(2, 4), arrangement="nasr", known=0.5, count=2)
+SEVERAL = Models(Pipeline("digits", "tabular", (Phase(DENSE),), arrangement=NASR), epochs=(2, 4), count=2)
 ALL_FOUR = Attacked(random_models(), 2, models=4, size=4)
 PAIRS = replace(ALL_FOUR, size=2, subsets=2, fusion="logit", white_box=True, known=0.6)
-LARGE = replace(random_models(), samples=(1000, 1000))
+LARGE = altered(random_models(), samples=(1000, 1000))
 REFERENCES = ("lira-online", "lira-offline-fixed", "rmia-offline", "shadow-thresholds")
 WITH_SHADOWS = Attacked(
-    LARGE, 2, models=2, size=2, attacks=REFERENCES, shadow=Shadows(LARGE, models=2, count=4), shadows=8, scores=True
+    LARGE,
+    2,
+    models=2,
+    size=2,
+    attacks=REFERENCES,
+    shadow=Shadows(LARGE.pipeline, (2,), models=2, count=4),
+    shadows=8,
+    scores=True,
 )
-KEPT = replace(TINY, samples=(100, 100), count=2, weights=True)
+KEPT = altered(TINY, samples=(100, 100), count=2, weights=(3,))
+HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
+SHORT = altered(ONE, recipe=replace(SGD, epochs=1, lr=0.001), epochs=(1,))  # from made-up weights rounding would grow
+TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
 QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
 SMALL = {
-    "models": {"one": ONE, "several": SEVERAL},
-    "shadows": {"two": Shadows(ONE, count=2), "ensemble": Shadows(replace(SEVERAL, arrangement="carlini"), models=2)},
+    "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
+    "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
     "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
 }
@@ -63,7 +77,7 @@ def tiny_cells(kind: str) -> dict:
 
 def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
-    if isinstance(config, Queried):
+    if isinstance(config, Queried | Models):
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     return [stand_ins[type(need)](need, samples=2000) for need in config.needs()]
@@ -188,7 +202,7 @@ def only_one_model_of_a_shadow(patch):
 CHANGES = {
     "half the epochs": ("models", lambda patch: patch.setattr(Recorder, "after_epoch", shorter)),
     "a lower learning rate": ("models", slower),
-    "other seeds": ("models", lambda patch: patch.setattr(f"{WITHIN}.models.derive", other_seeds)),
+    "other seeds": ("models", lambda patch: patch.setattr(f"{WITHIN}.pipeline.derive", other_seeds)),
     "shadows with other seeds": (
         "shadows",
         lambda patch: patch.setattr("mialab.cells.shadows.derive", other_seeds),
@@ -198,7 +212,7 @@ CHANGES = {
     "other samples asked": ("queried", lambda patch: patch.setattr(f"{WITHIN}.queried.derive", other_seeds)),
     "less noise": (
         "queried",
-        lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (0.1, 0.2, 0.4, 0.7)),
+        lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (0.05, 0.1, 0.2, 0.4)),
     ),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),

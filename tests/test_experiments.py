@@ -6,26 +6,31 @@ import pickle
 from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from experiment_cases import TINY, made, outputs_cell, random_models
+from experiment_cases import TINY, altered, made, outputs_cell, random_models
 
 from mialab import audit, data, experiments, models, results, seeds, splits, training
-from mialab.cells import models as trained
-from mialab.cells.attacked import Attacked
-from mialab.cells.cost import closure
-from mialab.cells.models import Models, Recorder
+from mialab.cells import pipeline as pipeline_module
+from mialab.cells.attacked import Attacked, known_mask
+from mialab.cells.models import Models, predictions
+from mialab.cells.pipeline import Division, Pipeline, evaluated
+from mialab.cells.recorder import Recorder
 from mialab.cells.shadows import Shadows
 from mialab.chapters.targets import target, targets
-from mialab.engine.store import Store
+from mialab.engine.run import run as run_cells
+from mialab.engine.store import Cell, Store, closure, settings
 from mialab.experiments import PRESETS, basics
 from mialab.results.lines import local, series, summary
+from mialab.training import Phase
 
 GRIDS = [pytest.param(one, preset, id=f"{one.name}-{preset}") for one in experiments.ALL.values() for preset in PRESETS]
-JOINT = Models("digits", "tabular", training.Recipe(epochs=3, batch=64, optimizer="adam", lr=1e-3), epochs=(1, 3))
+DENSE = training.Recipe(epochs=3, batch=64, optimizer="adam", lr=1e-3)
+JOINT = Models(Pipeline("digits", "tabular", (Phase(DENSE),)), epochs=(1, 3))
 
 
 # the targets that chapters look at
@@ -45,7 +50,7 @@ def test_a_target_keeps_the_logits_of_members_and_nonmembers_at_the_named_epochs
     right = outputs.logits[0].argmax(1) == outputs.labels
     assert run.history[-1]["train_accuracy"] == pytest.approx(right[outputs.member].mean())
     assert run.history[-1]["test_accuracy"] == pytest.approx(right[~outputs.member].mean())
-    assert run.history[-1]["learning_rate"] == TINY.recipe.lr
+    assert run.history[-1]["learning_rate"] == TINY.pipeline.last.recipe.lr
     with pytest.raises(KeyError, match="kept: 1, 3"):
         run.outputs(2)
 
@@ -86,13 +91,13 @@ def test_an_interrupted_target_goes_on_where_it_stopped(tiny_target, tmp_path, m
 def test_a_target_is_the_model_that_overfitting_audits():
     for preset in PRESETS:
         audited = {cell.target for cell in experiments.get("basics/overfitting").grid(preset, seeds=(4,))}
-        assert audited == {replace(config, seed=4) for config in targets(preset).values()}
+        assert audited == {config.seeded(4) for config in targets(preset).values()}
 
 
 def test_unknown_names_list_what_exists():
     with pytest.raises(ValueError, match="smoke, course, paper"):
         targets("lite")
-    with pytest.raises(ValueError, match="textures, digits"):
+    with pytest.raises(ValueError, match="fashion, textures, digits"):
         target("cifar10", preset="smoke")
     with pytest.raises(ValueError, match="did you mean ensemble/figure1"):
         experiments.get("ensemble/figure")
@@ -113,7 +118,7 @@ def test_only_members_are_trained_on_and_images_are_scaled(monkeypatch):
     fit = training.fit
     monkeypatch.setattr(training, "fit", spy)
     cell = made(replace(TINY, first=3))
-    dataset = data.load("textures", samples=TINY.samples, seed=seeds.derive(TINY.seed, "data"))
+    dataset = data.load("textures", samples=TINY.pipeline.samples, seed=seeds.derive(TINY.seed, "data"))
     assert torch.equal(seen["x"], dataset.x[:60])
     assert torch.equal(seen["y"], dataset.y[:60])
     assert seen["scale"] == (dataset.mean, dataset.std)
@@ -131,7 +136,7 @@ def test_the_models_of_one_cell_are_those_of_cells_of_one():
                 joint.arrays[f"logits_{epoch}"][k], alone.arrays[f"logits_{epoch}"][0], atol=1e-4
             )
         assert joint.info["history"][k] == [pytest.approx(row, abs=2e-3) for row in alone.info["history"][0]]
-        np.testing.assert_array_equal(joint.arrays["known"], alone.arrays["known"])
+        np.testing.assert_array_equal(joint.arrays["member"], alone.arrays["member"])
     assert not np.allclose(joint.arrays["logits_3"][0], joint.arrays["logits_3"][1])
 
 
@@ -141,20 +146,17 @@ def test_the_seed_of_a_model_depends_on_its_number_alone():
     assert whole == tuple(seeds.derive(0, "target", k) for k in range(6))
 
 
-@pytest.mark.parametrize(("arrangement", "known"), [("ensemble_paper", 0.8), ("nasr", 0.5)])
-def test_membership_and_what_is_known_of_it_come_from_the_arrangement(arrangement, known):
-    arrays = made(replace(JOINT, arrangement=arrangement, known=known)).arrays
+@pytest.mark.parametrize("arrangement", [splits.Arrangement(), splits.NASR, splits.PRUNING])
+def test_membership_comes_from_the_arrangement(arrangement):
+    arrays = made(altered(JOINT, arrangement=arrangement)).arrays
     dataset = data.load("digits")
-    arrangement = splits.NASR if arrangement == "nasr" else splits.Arrangement(arrangement)
     rows, member = splits.arrange(arrangement, dataset, seed=seeds.derive(0, "split")).evaluation()
-    mask = splits.known(dataset.y[rows].numpy(), member.numpy(), share=known, seed=seeds.derive(0, "known"))
     np.testing.assert_array_equal(arrays["labels"], dataset.y[rows])
     np.testing.assert_array_equal(arrays["member"], member)
-    np.testing.assert_array_equal(arrays["known"], mask)
 
 
 def test_repetitions_differ_in_data_and_weights():
-    one, two = (made(replace(TINY, seed=seed)) for seed in (0, 1))
+    one, two = (made(TINY.seeded(seed)) for seed in (0, 1))
     assert not np.array_equal(one.arrays["labels"], two.arrays["labels"])
     assert not np.array_equal(one.arrays["logits_3"], two.arrays["logits_3"])
 
@@ -162,9 +164,11 @@ def test_repetitions_differ_in_data_and_weights():
 def test_recording_does_not_disturb_training():
     dataset = data.load("textures", samples=(60, 80), seed=0)
     build = partial(models.build, "small_cnn", dataset.shape, dataset.classes)
-    recorder = Recorder(dataset.x, dataset.y, torch.arange(140) < 60, (1, 2))
+    roles = splits.arrange(splits.Arrangement(), dataset, seed=0)
+    seen = pipeline_module.Evaluated(dataset, roles, *roles.evaluation())
+    recorder = Recorder(seen, seen.member, (1, 2), weights=(2,))
     plain, recorded = (
-        training.fit(build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=0, hooks=hooks).model
+        training.fit(build, (dataset.x[:60], dataset.y[:60]), TINY.pipeline.last.recipe, seed=0, hooks=hooks).model
         for hooks in ([], [recorder])
     )
     for a, b in zip(plain.parameters(), recorded.parameters(), strict=True):
@@ -189,7 +193,7 @@ def test_models_that_cannot_be_made_are_refused_at_once(changes, message):
 
 def test_an_unknown_arrangement_lists_those_that_exist():
     with pytest.raises(ValueError, match="unknown arrangement 'nash'; did you mean nasr.*ensemble_paper, nasr"):
-        made(replace(TINY, arrangement="nash"))
+        splits.Arrangement("nash")
 
 
 # defenses
@@ -241,13 +245,15 @@ class Stopping(training.Hooks):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_defense_in_the_configuration_defends_every_model(count):
-    config = replace(TINY, count=count, defenses=(Shrink(0.05),))
-    dataset = data.load("textures", samples=TINY.samples, seed=seeds.derive(0, "data"))
-    build = partial(models.build, TINY.model, dataset.shape, dataset.classes, scale=(dataset.mean, dataset.std))
+    config = altered(TINY, count=count, defenses=(Shrink(0.05),))
+    dataset = data.load("textures", samples=TINY.pipeline.samples, seed=seeds.derive(0, "data"))
+    build = partial(
+        models.build, TINY.pipeline.model, dataset.shape, dataset.classes, scale=(dataset.mean, dataset.std)
+    )
     cell, plain = made(config), made(replace(TINY, count=count))
     for k, seed in enumerate(config.seeds):
         by_hand = training.fit(
-            build, (dataset.x[:60], dataset.y[:60]), TINY.recipe, seed=seed, hooks=[Shrinking(0.05, 60)]
+            build, (dataset.x[:60], dataset.y[:60]), TINY.pipeline.last.recipe, seed=seed, hooks=[Shrinking(0.05, 60)]
         )
         expected = training.logits(by_hand.model, dataset.x).numpy()
         np.testing.assert_array_equal(cell.arrays["logits_3"][k], expected)
@@ -255,19 +261,231 @@ def test_a_defense_in_the_configuration_defends_every_model(count):
 
 
 def test_defenses_name_the_method_and_make_another_cell(tmp_path):
-    both = replace(TINY, defenses=(Shrink(0.05), Stop()))
-    assert (TINY.method, replace(TINY, defenses=(Shrink(0.1),)).method, both.method) == (
-        "none",
-        "shrink",
-        "shrink+stop",
-    )
-    configs = [TINY, *(replace(TINY, defenses=(Shrink(weight),)) for weight in (0.05, 0.1)), both]
+    both = altered(TINY, defenses=(Shrink(0.05), Stop()))
+    methods = [config.pipeline.method for config in (TINY, altered(TINY, defenses=(Shrink(0.1),)), both)]
+    assert methods == ["none", "shrink", "shrink+stop"]
+    configs = [TINY, *(altered(TINY, defenses=(Shrink(weight),)) for weight in (0.05, 0.1)), both]
     assert len({Store(tmp_path).name(config) for config in configs}) == 4
 
 
 def test_a_training_that_stops_before_a_kept_epoch_says_so():
     with pytest.raises(ValueError, match="stopped the training before epoch 3"):
-        made(replace(TINY, defenses=(Stop(),)))
+        made(altered(TINY, defenses=(Stop(),)))
+
+
+# phases
+
+
+@dataclass(frozen=True)
+class Keep(training.Defense):
+    """Stands for pruning: weights below a quantile are zero and stay so; what is zero is carried to the next phase."""
+
+    NAME: ClassVar[str] = "keep"
+    VERSION: ClassVar[int] = 1
+
+    share: float
+
+    def start(self, parts):
+        return Keeping(self.share, parts.carried.get("keep"))
+
+    def columns(self):
+        return {"keep": self.share}
+
+
+class Keeping(training.Hooks):
+    def __init__(self, share, carried):
+        self.share, self.masks = share, carried and carried["masks"]
+
+    def prepare(self, run):
+        if self.masks is None:
+            sizes = {name: p.abs() for name, p in run.model.named_parameters() if p.ndim > 1}
+            self.masks = {name: size >= size.quantile(1 - self.share) for name, size in sizes.items()}
+        self.after_step(run)
+
+    def after_step(self, run):
+        with torch.no_grad():
+            for name, p in run.model.named_parameters():
+                if name in self.masks:
+                    p.mul_(self.masks[name].to(p.device))
+
+    def after_epoch(self, run):
+        run.history[-1]["kept"] = self.share
+
+    def state_dict(self):
+        return {"masks": self.masks}
+
+    def load_state_dict(self, state):
+        self.masks = state["masks"]
+
+
+def with_phases(*phases, config=TINY):
+    return replace(config, pipeline=replace(config.pipeline, phases=phases))
+
+
+DENSE_PHASE = TINY.pipeline.last
+MORE = Phase(training.Recipe(epochs=2, batch=20, optimizer="sgd", lr=0.01), (Keep(0.5),))
+
+
+def counted(monkeypatch):
+    """The seeds of all trainings from now on."""
+    begun, fit = [], training.fit
+
+    def counting(*arguments, seed, **options):
+        begun.append(seed)
+        return fit(*arguments, seed=seed, **options)
+
+    monkeypatch.setattr(training, "fit", counting)
+    return begun
+
+
+def test_nine_keep_rates_share_one_dense_training_with_the_baseline(tmp_path, monkeypatch):
+    begun, rates = counted(monkeypatch), [k / 10 for k in range(1, 10)]
+    pruned = [
+        with_phases(DENSE_PHASE, replace(MORE, defenses=(Keep(rate),)), config=replace(TINY, epochs=(2,)))
+        for rate in rates
+    ]
+    run_cells([Attacked(TINY, 1, attacks=("gap",)), *pruned], Store(tmp_path))
+    assert begun.count(seeds.derive(0, "target", 0)) == 1, "baseline and dense parent are one cell"
+    assert begun.count(seeds.derive(0, "target", 0, 1)) == 9 and len(begun) == 10
+    parents = {Store(tmp_path).name(need) for config in pruned for need in config.needs()}
+    assert parents == {Store(tmp_path).name(TINY)}
+
+
+def test_what_is_observed_makes_no_other_training_and_is_computed_anew_only_where_it_lacks(tmp_path, monkeypatch):
+    store, begun = Store(tmp_path), counted(monkeypatch)
+    looked = replace(TINY, epochs=(2,), weights=(3,))
+    assert store.name(looked) == store.name(TINY)
+    first = store.get(TINY)
+    assert not store.has(looked) and store.find(looked) is None
+    both = store.get(looked)
+    assert both.info["observed"] == {"epochs": [1, 2, 3], "weights": [3]} and len(begun) == 2
+    np.testing.assert_array_equal(first.arrays["logits_3"], both.arrays["logits_3"])
+    store.get(TINY), store.get(replace(TINY, epochs=(1, 2)))
+    assert len(begun) == 2
+
+
+def test_a_phase_starts_where_the_one_before_ended_without_its_optimizer(tmp_path):
+    store = Store(tmp_path)
+    cell = store.get(with_phases(DENSE_PHASE, MORE, config=replace(TINY, epochs=(2,))))
+    seen = evaluated(TINY.pipeline)
+    build = partial(models.build, "small_cnn", seen.dataset.shape, 10, scale=(seen.dataset.mean, seen.dataset.std))
+    members = seen.dataset.rows(seen.roles.target_train)
+    dense = training.fit(build, members, DENSE_PHASE.recipe, seed=seeds.derive(0, "target", 0))
+    start, seed = dense.model.state_dict(), seeds.derive(0, "target", 0, 1)
+    pruned = training.fit(build, members, MORE.recipe, seed=seed, defenses=MORE.defenses, start=start)
+    np.testing.assert_array_equal(cell.arrays["logits_2"][0], training.logits(pruned.model, seen.x()).numpy())
+    curve = cell.info["training"][0]
+    assert [(row["phase"], row["epoch"]) for row in curve] == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]
+    assert [row["loss"] for row in curve] == [row["loss"] for row in dense.history + pruned.history]
+
+
+def test_what_a_defense_ends_with_is_carried_to_the_next_phase_and_its_columns_to_the_rows(tmp_path):
+    store, wide = Store(tmp_path), replace(TINY, epochs=(2,), weights=(2,))
+    twice = with_phases(DENSE_PHASE, MORE, replace(MORE, defenses=(Keep(0.9),)), config=wide)
+    once = with_phases(DENSE_PHASE, MORE, config=wide)
+    kept = {
+        config: {name: array == 0 for name, array in store.get(config).arrays.items() if array.ndim > 1}
+        for config in (once, twice)
+    }
+    for name, zero in kept[once].items():
+        if name.startswith("weights") and name.endswith("weight"):
+            assert 0.4 < zero.mean() < 0.6, "half of the weights"
+            np.testing.assert_array_equal(zero, kept[twice][name])
+    assert twice.columns() == {"data": "textures", "model": "small_cnn", "method": "keep", "keep": 0.9}
+    (row,) = store.get(Attacked(once, 2, attacks=("gap",))).info["rows"]
+    assert (row["method"], row["keep"], row["epoch"]) == ("keep", 0.5, 2)
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_pipeline_that_is_cut_off_in_any_phase_goes_on_bit_for_bit(stop, tmp_path, monkeypatch):
+    config = with_phases(DENSE_PHASE, MORE, config=replace(TINY, epochs=(1, 2)))
+    whole = Store(tmp_path / "whole").get(config)
+    keep, ended = Recorder.after_epoch, []
+
+    def interrupted(recorder, run):
+        keep(recorder, run)
+        ended.append(run.epoch)
+        if len(ended) == stop + 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.checkpoint, "SECONDS", 0)
+    monkeypatch.setattr(Recorder, "after_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "cut").get(config)
+    resumed = Store(tmp_path / "cut").get(config)
+    assert len(ended) == 5 + 1, "the epoch that was cut off is the only one done twice"
+    assert resumed.info["training"] == whole.info["training"]
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(resumed.arrays[name], array)
+
+
+def test_shadows_run_every_phase_on_their_own_half(tmp_path):
+    store, halves = Store(tmp_path), splits.Arrangement("carlini", reference=0.1)
+    pipeline = replace(TINY.pipeline, phases=(DENSE_PHASE, MORE), arrangement=halves, samples=(80, 0))
+    cell = store.get(Shadows(pipeline, (2,), count=2, weights=(2,)))
+    for k in range(2):
+        zero = cell.arrays[f"weights_2_{k}.net.0.weight"] == 0
+        assert 0.4 < zero.mean() < 0.6
+    (parent,) = Shadows(pipeline, (2,), count=2).needs()
+    inside = cell.arrays["member"]
+    np.testing.assert_array_equal(inside, store.get(parent).arrays["member"])
+    assert (inside.sum(axis=0) == 1).all() and inside.shape[1] == 72, "reference rows lie outside the audited pool"
+    assert len({*cell.info["training"][0][0].keys()} & {"phase", "epoch", "loss"}) == 3
+
+
+def test_an_attacked_cell_draws_the_training_s_and_an_attack_s_curves(tmp_path):
+    store = Store(tmp_path)
+    target = with_phases(DENSE_PHASE, MORE, config=altered(TINY, samples=(100, 100), epochs=(2,)))
+    info = store.get(Attacked(target, 2, attacks=("gap", "nasr-paper"), known=0.5, curves=True)).info
+    loss, attack = info["curves"]
+    assert (loss["curve"], loss["method"], loss["seed"]) == ("training", "keep", 0)
+    assert loss["points"]["phase"] == [0, 0, 0, 1, 1] and len(loss["points"]["loss"]) == 5
+    assert attack["curve"] == "attack nasr-paper" and len(attack["points"]["accuracy"]) == 30
+    assert json.loads(json.dumps(info["curves"])) == info["curves"]
+
+
+def test_what_a_defense_writes_into_the_history_becomes_a_column_of_the_curve():
+    cell = made(altered(TINY, defenses=(Keep(0.5),)))
+    assert [row["kept"] for row in cell.info["training"][0]] == [0.5] * 3
+
+
+def test_settings_without_what_is_observed_name_a_cell_and_a_raised_defense_renames_only_its_own(monkeypatch):
+    store, plain = Store(Path()), TINY
+    kept = altered(TINY, defenses=(Keep(0.5),))
+    before = [store.name(config) for config in (plain, kept, Attacked(kept, 1), Attacked(plain, 1))]
+    monkeypatch.setattr(Keep, "VERSION", 2)
+    after = [store.name(config) for config in (plain, kept, Attacked(kept, 1), Attacked(plain, 1))]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False, True]
+    assert "epochs" not in settings(plain) and settings(plain, whole=True)["epochs"] == [1, 3]
+
+
+# who is trained on what
+
+
+def test_the_members_of_a_partition_are_trained_on_disjoint_rows_and_all_are_members():
+    parts = altered(JOINT, division=Division("partition", 3), count=3)
+    cell = made(parts)
+    alone = [made(replace(parts, first=k, count=1)) for k in range(3)]
+    for k in range(3):
+        np.testing.assert_allclose(cell.arrays["logits_3"][k], alone[k].arrays["logits_3"][0], atol=1e-4)
+    assert parts.pipeline.row_counts[0] == made(JOINT).arrays["member"].sum() // 3
+    assert cell.arrays["member"].sum() == made(JOINT).arrays["member"].sum()
+    with pytest.raises(ValueError, match="choose 'all', 'bagging', or 'partition'"):
+        Division("partition")
+
+
+def test_a_bag_is_another_training():
+    bags = altered(JOINT, division=Division("bagging"))
+    one, other = (made(replace(bags, first=k)) for k in (0, 1))
+    assert not np.array_equal(one.arrays["logits_3"], made(JOINT).arrays["logits_3"])
+    assert not np.array_equal(one.arrays["logits_3"], other.arrays["logits_3"])
+
+
+def test_snapshots_members_of_one_cell_and_cells_of_one_member_are_read_alike():
+    single = [Cell({}, {"logits_1": np.full((1, 2, 3), k), "logits_2": np.full((1, 2, 3), 10 + k)}) for k in range(3)]
+    joint = Cell({}, {"logits_1": np.stack([np.full((2, 3), k) for k in range(3)])})
+    np.testing.assert_array_equal(predictions(single, 1), predictions([joint], 1))
+    assert predictions(single[:1], 1, 2)[:, 0, 0].tolist() == [0, 10], "the snapshots of one run"
 
 
 # what a cell of audits does with them
@@ -281,8 +499,9 @@ def test_an_audit_of_all_models_is_the_audit_of_their_outputs():
     outputs = audit.Outputs(
         np.concatenate([cell.arrays["logits_2"] for cell in cells]), arrays["labels"], arrays["member"]
     )
+    known = known_mask(arrays, config.known, config.seed)
     report = audit.audit(
-        outputs, attacks=config.attacks, known=arrays["known"], seed=seeds.derive(config.seed, "attack", 0)
+        outputs, attacks=config.attacks, known=known, seed=seeds.derive(config.seed, "attack", 0)
     ).to_dict()
     assert [row["attack"] for row in rows] == list(config.attacks)
     for row in rows:
@@ -305,7 +524,9 @@ def test_figures_of_several_ensembles_are_the_means_of_their_audits():
     arrays = cells[0].arrays
     singles = [
         audit.audit(
-            audit.Outputs(logits, arrays["labels"], arrays["member"]), attacks=config.attacks, known=arrays["known"]
+            audit.Outputs(logits, arrays["labels"], arrays["member"]),
+            attacks=config.attacks,
+            known=known_mask(arrays, config.known, config.seed),
         ).to_dict()
         for cell in cells
         for logits in cell.arrays["logits_2"]
@@ -318,11 +539,11 @@ def test_figures_of_several_ensembles_are_the_means_of_their_audits():
     assert len({one["attacks"]["confidence"]["auc"] for one in singles}) == 4, "the mean is one of different figures"
 
 
-def test_an_attacker_learns_and_is_judged_as_the_arrangement_says():
+def test_an_attacker_learns_and_is_judged_on_different_samples():
     config = Attacked(random_models(), 2, models=2, size=1, attacks=("loss-per-class",))
     (cell,) = (outputs_cell(need) for need in config.needs())
     arrays, logits = cell.arrays, cell.arrays["logits_2"].copy()
-    rows = np.flatnonzero(~arrays["known"] & arrays["member"])
+    rows = np.flatnonzero(~known_mask(arrays, config.known, config.seed) & arrays["member"])
     logits[:, rows, arrays["labels"][rows]] = -9  # the evaluated members, and they alone, are now the least sure
     turned = replace_arrays(cell, logits_2=logits)
     before, after = (config.compute([each], scratch=None).info["rows"][0]["auc"] for each in (cell, turned))
@@ -357,7 +578,7 @@ def test_ensembles_are_distinct_and_use_each_model_once_while_they_can():
     many = drawn(size=5, subsets=20)
     assert len(set(many)) == 20 and all(len(set(subset)) == 5 for subset in many)
     assert len(set(drawn(size=9, subsets=10))) == 10, "all that there are"
-    assert drawn(size=3, subsets=3) != drawn(size=3, subsets=3, target=replace(random_models(), seed=1))
+    assert drawn(size=3, subsets=3) != drawn(size=3, subsets=3, target=random_models().seeded(1))
 
 
 def test_prefixes_need_the_first_models_only():
@@ -383,10 +604,8 @@ def test_rows_are_plain_and_every_figure_has_its_interval():
 
 
 def test_an_attack_that_cannot_learn_from_so_few_is_named_with_the_reason():
-    config = Attacked(random_models(), 2, attacks=("gap", "neural-per-class"), models=2)
-    cell = outputs_cell(config.target)
-    nobody = replace_arrays(cell, known=np.zeros_like(cell.arrays["known"]))
-    info = config.compute([nobody], scratch=None).info
+    config = Attacked(random_models(), 2, attacks=("gap", "neural-per-class"), models=2, known=0.0)
+    info = config.compute([outputs_cell(config.target)], scratch=None).info
     assert [row["attack"] for row in info["rows"]] == ["gap"]
     assert "known" in info["skipped"]["neural-per-class"]
 
@@ -511,7 +730,7 @@ def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch
         seen.extend(seeds or [seed])
         raise Enough
 
-    monkeypatch.setattr(trained, "_load", lambda name, samples, seed: (seen.append(seed), digits)[1])
+    monkeypatch.setattr(pipeline_module, "_load", lambda name, samples, seed: (seen.append(seed), digits)[1])
     monkeypatch.setattr(splits, "arrange", lambda arrangement, pool, *, seed: (seen.append(seed), roles)[1])
     monkeypatch.setattr(splits, "half", lambda labels, number, *, seed: (halves.append(seed), labels > 4)[1])
     monkeypatch.setattr(training, "fit", train)
@@ -540,8 +759,8 @@ def test_a_preset_changes_size_and_never_method(experiment):
             "epochs",
             "data",
             "model",
-            "recipe",
-            "samples",
+            "pipeline",
+            "weights",
             "first",
             "count",
             "shadows",
@@ -555,8 +774,8 @@ def test_a_preset_changes_size_and_never_method(experiment):
     recipes = defaultdict(set)
     for preset in PRESETS:
         for config in trainings(experiment.grid(preset, seeds=(0,))):
-            model = config.target if isinstance(config, Shadows) else config
-            recipes[model.data, model.model].add(replace(model.recipe, epochs=1))
+            pipeline = config.pipeline
+            recipes[pipeline.data, pipeline.model].add(replace(pipeline.last.recipe, epochs=1))
     assert all(len(found) == 1 for found in recipes.values())
 
 
@@ -580,7 +799,8 @@ def test_only_the_paper_s_own_data_and_model_carry_their_name():
 def test_the_single_models_are_among_the_ten_and_are_not_trained_again():
     for preset in PRESETS:
         ten, single = (
-            set(trainings(experiments.get(name).grid(preset))) for name in ("ensemble/figure1", "basics/overfitting")
+            {Store(Path()).name(config) for config in trainings(experiments.get(name).grid(preset))}
+            for name in ("ensemble/figure1", "basics/overfitting")
         )
         assert len(ten) == 10 * experiments.SEEDS[preset]
         assert len(ten & single) == (experiments.SEEDS[preset])

@@ -92,12 +92,12 @@ class Attacked(Config):
     @property
     def data(self) -> str:
         """The name of the data set."""
-        return self.target.pipeline.data
+        return self.target.data
 
     @property
     def seed(self) -> int:
         """The repetition."""
-        return self.target.pipeline.seed
+        return self.target.seed
 
     def columns(self) -> dict[str, Any]:
         """What tells rows of this cell from others, as far as it is known before anything is computed."""

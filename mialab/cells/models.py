@@ -28,7 +28,7 @@ class Models(Config):
 
     epochs: of the last phase, counted from 1, after which logits are kept. weights: epochs after which the models
     themselves are kept; `rebuild` makes modules of them. Both are merely observed: they make no other training. first:
-    number of the first model; model k has the seed `pipeline.seeds("target", k)` however it is trained. More than one
+    number of the first model; model k has the seed `pipeline.seed_of("target", k)` however it is trained. More than one
     model are trained by `fit_many`. With several phases the cell needs the one with a phase less, which is trained
     once, whoever goes on from it.
 
@@ -57,6 +57,21 @@ class Models(Config):
     def numbers(self) -> range:
         """The numbers of the models in this cell."""
         return range(self.first, self.first + self.count)
+
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return self.pipeline.data
+
+    @property
+    def seed(self) -> int:
+        """The repetition."""
+        return self.pipeline.seed
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each model."""
+        return tuple(self.pipeline.seed_of("target", number) for number in self.numbers)
 
     def operations(self) -> float:
         """Multiply-adds of one model's training step."""
@@ -89,7 +104,7 @@ class Models(Config):
         recorders = [Recorder(seen, seen.member, self.epochs, self.weights) for _ in self.numbers]
         members = [
             Member(
-                self.pipeline.seeds("target", number),
+                self.seeds[k],
                 rows_of(self.pipeline, seen.roles, seen.dataset.y, number),
                 **parts_of(self.needs(), inputs, k),
                 watch=(recorders[k],),

@@ -127,7 +127,7 @@ class Pipeline:
         """The same pipeline for another repetition."""
         return replace(self, seed=seed)
 
-    def seeds(self, *names: str | int) -> int:
+    def seed_of(self, *names: str | int) -> int:
         """The seed of one model's last phase."""
         later = len(self.phases) - 1
         return derive(self.seed, *names, *([later] if later else []))
@@ -189,7 +189,7 @@ def rows_of(pipeline: Pipeline, roles: splits.Roles, labels: Tensor, number: int
 
 def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkpoint: Path) -> list[Fitted]:
     """Train models through the pipeline's last phase, together where that is faster."""
-    dataset, phase = seen.dataset, pipeline.last
+    dataset, phase, build = seen.dataset, pipeline.last, builder(pipeline, seen.dataset)
     common: dict[str, Any] = {
         "defenses": phase.defenses,
         "reference": _part(dataset, seen.roles.reference),
@@ -201,11 +201,11 @@ def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkp
     if len(members) == 1:
         rows = _training_rows(dataset, members[0], phase)
         own = {"seed": members[0].seed, "hooks": members[0].watch, "start": starts[0], "carried": carried[0]}
-        return [training.fit(builder(pipeline), rows, phase.recipe, **own, **common)]
+        return [training.fit(build, rows, phase.recipe, **own, **common)]
     in_memory = isinstance(dataset, data.Dataset)
     rows = (dataset.x, dataset.y) if in_memory else [_training_rows(dataset, each, phase) for each in members]
     return training.fit_many(
-        builder(pipeline),
+        build,
         rows,
         phase.recipe,
         seeds=[member.seed for member in members],
@@ -217,11 +217,10 @@ def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkp
     )
 
 
-def builder(pipeline: Pipeline) -> Callable[[], nn.Module]:
+def builder(pipeline: Pipeline, dataset: Any) -> Callable[[], nn.Module]:
     """What makes the pipeline's untrained model; data that need no scaling have neither mean nor std."""
-    dataset, size = evaluated(pipeline).dataset, pipeline.size
     scale = (dataset.mean, dataset.std)
-    return partial(models.build, pipeline.model, size.shape, size.classes, norm=pipeline.norm, scale=scale)
+    return partial(models.build, pipeline.model, dataset.shape, dataset.classes, norm=pipeline.norm, scale=scale)
 
 
 def _training_rows(dataset: Any, member: Member, phase: Phase) -> Any:

@@ -61,12 +61,12 @@ class Queried(Config):
     @property
     def data(self) -> str:
         """The name of the data set."""
-        return self.target.pipeline.data
+        return self.target.data
 
     @property
     def seed(self) -> int:
         """The repetition."""
-        return self.target.pipeline.seed
+        return self.target.seed
 
     @property
     def _epoch(self) -> int:

@@ -32,7 +32,7 @@ class Shadows(Config):
 
     The samples are those that attacks on the target see. Shadow k is trained on the half that `splits.half` marks,
     drawn from the seed without a look at who is the target's member; its model m has the seed
-    `pipeline.seeds("shadow", k, m)`. A defense's reference and validation rows are the target's. Explained in the
+    `pipeline.seed_of("shadow", k, m)`. A defense's reference and validation rows are the target's. Explained in the
     chapter "LiRA". Raises ValueError for a target that is trained on more or fewer samples than half of those, and for
     one that starts from pretrained weights.
 
@@ -70,6 +70,21 @@ class Shadows(Config):
         """The numbers of the shadows in this cell."""
         return range(self.first, self.first + self.count)
 
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return self.pipeline.data
+
+    @property
+    def seed(self) -> int:
+        """The repetition."""
+        return self.pipeline.seed
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each model, those of one shadow together."""
+        return tuple(self.pipeline.seed_of("shadow", number, m) for number in self.numbers for m in range(self.models))
+
     def operations(self) -> float:
         """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
@@ -95,16 +110,16 @@ class Shadows(Config):
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         seen = evaluated(self.pipeline)
         inside = self._design(seen)
-        places = [(shadow, model) for shadow in range(self.count) for model in range(self.models)]
-        recorders = [Recorder(seen, inside[shadow], self.epochs, self.weights) for shadow, _ in places]
+        halves = inside.repeat_interleave(self.models, dim=0)  # of each model, those of one shadow together
+        recorders = [Recorder(seen, half, self.epochs, self.weights) for half in halves]
         members = [
             Member(
-                self.pipeline.seeds("shadow", self.first + shadow, model),
-                seen.row_ids[inside[shadow]].sort().values,
+                self.seeds[k],
+                seen.row_ids[half].sort().values,
                 **parts_of(self.needs(), inputs, k),
                 watch=(recorders[k],),
             )
-            for k, (shadow, model) in enumerate(places)
+            for k, half in enumerate(halves)
         ]
         fitted = train(self.pipeline, seen, members, scratch / "training.pt")
         arrays = recorder.kept(recorders, fitted)

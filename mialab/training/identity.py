@@ -72,7 +72,7 @@ def digest(value: Any) -> str:
         state.update(f"{value.dtype} {tuple(value.shape)} ".encode())
         state.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     elif isinstance(value, dict):
-        state.update(f"dict {[(str(key), digest(part)) for key, part in value.items()]}".encode())
+        state.update(f"dict {sorted((str(key), digest(part)) for key, part in value.items())}".encode())
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         state.update(f"list {[digest(part) for part in value]}".encode())
     elif value is None or isinstance(value, bool | int | float | complex | str | bytes):
