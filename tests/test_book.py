@@ -674,3 +674,4 @@ def opened(name):
             for part in parts[cut:]:
                 found = getattr(found, part)
             return found
+    return None
