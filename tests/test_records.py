@@ -10,10 +10,11 @@ from toy_cases import Measured, Trained, experiment
 
 from mialab import experiments
 from mialab.engine.store import Store
-from mialab.results import lines, recording, records, show
+from mialab.results import curves, recording, records, show
 from mialab.results.lines import local
+from mialab.results.recorded import outdated, stale, together
 from mialab.results.recording import record
-from mialab.results.records import RecordError, load, read, stale
+from mialab.results.records import RecordError, load, read
 
 COMMITTED = Path(__file__).parents[1] / "book" / "results"
 
@@ -109,7 +110,7 @@ def test_rows_of_different_columns_keep_theirs(tmp_path, toy, store):
 
 
 def test_where_cells_were_made_with_several_versions_all_are_named():
-    assert records.together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
+    assert together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
         "torch": "1 + 2",
         "python": "3",
     }
@@ -350,7 +351,7 @@ def test_some_lines_can_be_recorded_and_later_ones_join_them(several, store, mon
     assert half.missing_at({"data": "mnist"}) == 0 and half.missing_at({"data": "digits"}) == 6
     for cell in digits:
         store.get(cell)
-    monkeypatch.setattr(recording, "together", lambda several: {**records.together(several), "code": "later"})
+    monkeypatch.setattr(recording, "together", lambda several: {**together(several), "code": "later"})
     whole = read(record(several, "smoke", store, where={"data": ["digits"]}))
     assert [line.columns["data"] for line in whole.lines] == ["mnist"] * 2 + ["digits"] * 2, "in the grid's order"
     assert whole.lines[:2] == first.lines, "what was recorded stays, with what made it"
@@ -383,7 +384,7 @@ def test_a_raised_version_makes_stale_just_the_lines_that_use_it(several, store,
     made = read(recorded(several, store))
     assert stale(made) is None
     raised(3)
-    assert [line.columns["data"] for line in records.outdated(made)] == ["digits"]
+    assert [line.columns["data"] for line in outdated(made)] == ["digits"]
     assert stale(made) == "1 of its 4 lines: they are made with odd of version 2, the code makes version 3"
     assert [(result.origin, len(result.rows)) for result in made.results()] == [("recorded", 27), ("superseded", 9)]
     again = read(recorded(several, store))
@@ -404,11 +405,11 @@ def test_curves_travel_in_records_and_have_an_interval_at_each_point(toy, store,
     monkeypatch.setattr(Measured, "compute", with_curve)
     [result] = read(recorded(toy, store)).results()
     assert result.curves[0]["points"] == {"epoch": [1, 2], "loss": [2.0, 0.333333]}
-    single, double = lines.mean_curves(result.curves, "training")
+    single, double = curves.mean_curves(result.curves, "training")
     assert (single["models"], single["seeds"], single["points"]["epoch"]) == (1, 3, [1, 2])
     value, low, high = single["points"]["loss"][0]
     assert value == 3.0 and (value - low) == pytest.approx(4.303 / 3**0.5, abs=1e-3) and high - value == value - low
-    assert lines.mean_curves(result.curves, "attack") == []
+    assert curves.mean_curves(result.curves, "attack") == []
     shown = show.to_dict(toy, [result])["results"][0]["curves"]
     assert shown[0]["points"]["loss"][0] == {"value": value, "low": low, "high": high}
 
