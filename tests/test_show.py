@@ -99,8 +99,7 @@ def test_missing_lines_are_named_and_asked_for_by_the_column_that_tells_them_fro
     result = local(toy, "smoke", store)
     lines = show.text(toy, [result]).splitlines()
     assert "11 cells missing: mialab run toy/table --preset smoke" in lines[3] and "--where" not in lines[3]
-    names = [f"data {data}, models {models}" for data in ("digits", "adult") for models in (1, 2)]
-    assert lines[4].strip().removeprefix("lines not complete: ").split("; ") == [names[1], *names[2:], names[0]]
+    assert lines[4] == "    lines not complete: data digits: models 1, 2; data adult: models 1, 2"
     incomplete = show.to_dict(toy, [result])["results"][0]["incomplete"]
     assert len(incomplete) == 4 and {"data": "adult", "model": "lenet5", "method": "none", "models": 2} in incomplete
 
@@ -111,12 +110,27 @@ def test_a_complete_result_names_no_missing_line(store):
     assert "not complete" not in show.text(experiment(), [result])
 
 
+def test_the_only_line_is_named_where_some_of_its_seeds_are_missing(store):
+    toy = experiment()
+    single = replace(toy, cells=lambda preset, seed: toy.cells(preset, seed)[:1])
+    store.get(single.grid("smoke")[0])
+    text = show.text(single, [local(single, "smoke", store)])
+    assert "    lines not complete: data digits, model lenet5, method none: models 1\n" in text
+
+
 def test_many_missing_lines_are_counted(store):
     toy = experiment(data=tuple(f"d{number}" for number in range(9)))
     for number in range(9):
-        store.get(toy.grid("smoke", where={"data": f"d{number}", "models": 1})[number % 3])
-    assert local(toy, "smoke", store).missing == 45
-    assert "data d3, models 2 and 12 more\n" in show.text(toy, [local(toy, "smoke", store)])
+        store.get(toy.grid("smoke", where={"data": f"d{number}", "models": 1})[0])
+    text = show.text(toy, [local(toy, "smoke", store)])
+    assert "45 cells missing" in text and "; data d5: models 1, 2 and 6 more\n" in text
+    assert "data d6: " not in text
+
+
+def test_lines_of_which_only_some_seeds_are_missing_are_not_complete(store):
+    for cell in experiment().grid("smoke")[:5]:
+        store.get(cell)
+    assert "    lines not complete: models 2\n" in show.text(experiment(), [local(experiment(), "smoke", store)])
 
 
 def test_a_column_that_some_rows_lack_is_a_dash():

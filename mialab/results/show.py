@@ -21,7 +21,7 @@ from mialab.results.tables import table
 
 HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simplest score, the ensemble paper's own
 EVERY = "all"
-MOST_NAMED = 6  # missing lines, before the others are counted
+MOST_NAMED = 6  # groups of missing lines, before the others are counted
 SECTIONS = ("attack", "data")  # each has a table of its own
 LEGEND = "mean [95 % interval over seeds; of one seed, or equal ones, their own if they have any]; -: too few samples"
 
@@ -150,14 +150,25 @@ def _sources(experiment: Experiment, results: Sequence[Result]) -> list[str]:
 
 
 def _missing(result: Result) -> str:
-    """The lines that lack cells, by the columns in which lines differ."""
-    if told := result.missing_where():
-        return "; ".join(f"{words(name)} {', '.join(map(plain, values))}" for name, values in told.items())
+    """The lines that lack cells, by the columns in which lines differ: all values of the last one together."""
     lines = result.missing_lines()
+    if told := result.missing_where():
+        return "; ".join(_named(name, values) for name, values in told.items())
     varying = [name for name in lines[0] if len({line.get(name) for line in (*lines, *result.rows)}) > 1]
-    named = [", ".join(f"{words(name)} {plain(line.get(name))}" for name in varying) for line in lines]
-    more = len(named) - MOST_NAMED
+    if not (varying := varying or list(lines[0])):
+        return "all"
+    groups: dict[str, list] = {}
+    for line in lines:
+        key = ", ".join(_named(name, [line.get(name)]) for name in varying[:-1])
+        groups.setdefault(key, []).append(line.get(varying[-1]))
+    named = [f"{key}: {_named(varying[-1], values)}".removeprefix(": ") for key, values in groups.items()]
+    more = sum(map(len, groups.values())) - sum(map(len, list(groups.values())[:MOST_NAMED]))
     return "; ".join(named[:MOST_NAMED]) + f" and {more} more" * (more > 0)
+
+
+def _named(name: str, values: Sequence) -> str:
+    numbers = all(isinstance(value, int | float) for value in values)
+    return f"{words(name)} {', '.join(map(plain, sorted(values) if numbers else values))}"
 
 
 def _labels(results: Sequence[Result]) -> list[str]:
