@@ -142,7 +142,8 @@ def _sources(experiment: Experiment, results: Sequence[Result]) -> list[str]:
 
 def _labels(results: Sequence[Result]) -> list[str]:
     """local, recorded, superseded; with a number where there are several."""
-    counts, seen, labels = Counter(result.origin for result in results), Counter(), []
+    counts, labels = Counter(result.origin for result in results), []
+    seen: Counter[str] = Counter()
     for result in results:
         seen[result.origin] += 1
         labels.append(result.origin + (f" {seen[result.origin]}" if counts[result.origin] > 1 else ""))
@@ -244,8 +245,8 @@ def _in_per_cent(name: str) -> bool:
 def _shown(name: str, estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "-"
-    value, *ends = (None if number is None else _number(name, number) for number in estimate)
-    return value if None in ends else f"{value} [{', '.join(ends)}]"
+    value, *ends = ("" if number is None else _number(name, number) for number in estimate)
+    return f"{value} [{', '.join(ends)}]" if all(ends) else value
 
 
 def _number(name: str, value: float) -> str:
