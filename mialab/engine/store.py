@@ -311,7 +311,7 @@ def covers(info: Mapping[str, Any], config: Config) -> bool:
 def joined(config: Config, more: Mapping[str, Iterable[Any]]) -> Config:
     """The configuration, asking for what is observed in `more` too, in rising order."""
     own = observed(config)
-    return replace(config, **{name: tuple(sorted({*own[name], *values})) for name, values in more.items()})
+    return replace(config, **{name: tuple(sorted({*own[name], *more.get(name, ())})) for name in own})
 
 
 def _covering(cell: "Cell | None", config: Config) -> "Cell | None":
