@@ -87,10 +87,10 @@ def _seconds_per_sample(
     draw, clock = generator(derive(0, "cost")), _Clock()
     carried: dict[str, Any] = {}
     data = torch.randn(rows, *shape, generator=draw), torch.randint(classes, (rows,), generator=draw)
-    build, roles = partial(models.build, model, shape, classes), {"reference": data, "validation": data}
+    build = partial(models.build, model, shape, classes)
     with limited(1 if batch * operations < LARGE else cores()):
         for phase in phases or (Phase(Recipe(epochs=2, lr=1e-3)),):
             recipe = replace(phase.recipe, epochs=2, batch=batch, schedule=Constant(), warmup=0)
             how: dict[str, Any] = {"defenses": phase.defenses, "carried": carried, "hooks": [clock], "progress": False}
-            carried = training.fit(build, data, recipe, **how, **roles).carried
+            carried = training.fit(build, data, recipe, reference=data, validation=data, **how).carried
     return (clock.times[-1] - clock.times[-2]) / rows  # the first epoch warms up
