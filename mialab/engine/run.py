@@ -172,7 +172,7 @@ class _Work:
                 steps.update(outcome.state != "busy")
 
     def _words(self, seconds: Mapping[str, float]) -> str:
-        """What stands beside the bar: the time left, as far as cells of the kinds to come were timed, and what waits."""
+        """What stands beside the bar: the time left, as far as such cells were timed here, and what waits."""
         timed = {**seconds, **{kind: mean(took) for kind, took in self.seen.items()}}
         kinds = Counter(self.configs[name].KIND for name in (*self.blocked, *self.ready, *self.running.values()))
         left = sum(number * timed.get(kind, 0.0) for kind, number in kinds.items())

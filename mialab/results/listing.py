@@ -4,8 +4,8 @@ from mialab import experiments
 from mialab.cells import cost
 from mialab.engine.grid import PRESETS, Experiment
 from mialab.engine.store import Store, surroundings
-from mialab.results import records
 from mialab.progress import duration
+from mialab.results import records
 from mialab.results.tables import table
 
 
