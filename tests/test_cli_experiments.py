@@ -217,13 +217,13 @@ def test_an_unwritable_store_fails_in_one_line(toy, tmp_path, capsys):
     assert out == "" and err.count("\n") == 1 and "cannot write to the store" in err and "--store" in err
 
 
-def test_an_interrupted_run_exits_with_130_and_no_traceback(toy, capsys, monkeypatch):
+def test_an_interrupted_run_exits_with_130_one_line_and_no_traceback(toy, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trained, "compute", interrupted)
     assert cli.main(["run", "toy/table"]) == 130
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "interrupted; finished cells are kept: run again to go on\n")
 
 
 @pytest.mark.filterwarnings("default")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -84,12 +84,13 @@ def _seconds_per_sample(
     if not torch.cuda.is_available() and batch * operations > OPERATIONS:
         batch = min(batch, CPU_BATCH)
     rows = batch * max(2, min(MOST_STEPS, int(OPERATIONS / (batch * operations))))
-    draw, clock, carried = generator(derive(0, "cost")), _Clock(), {}
+    draw, clock = generator(derive(0, "cost")), _Clock()
+    carried: dict[str, Any] = {}
     data = torch.randn(rows, *shape, generator=draw), torch.randint(classes, (rows,), generator=draw)
-    build, roles = partial(models.build, model, shape, classes), {"reference": data, "validation": data}
+    build = partial(models.build, model, shape, classes)
     with limited(1 if batch * operations < LARGE else cores()):
         for phase in phases or (Phase(Recipe(epochs=2, lr=1e-3)),):
             recipe = replace(phase.recipe, epochs=2, batch=batch, schedule=Constant(), warmup=0)
-            how = {"defenses": phase.defenses, "carried": carried, "hooks": [clock], "progress": False, **roles}
-            carried = training.fit(build, data, recipe, **how).carried
+            how: dict[str, Any] = {"defenses": phase.defenses, "carried": carried, "hooks": [clock], "progress": False}
+            carried = training.fit(build, data, recipe, reference=data, validation=data, **how).carried
     return (clock.times[-1] - clock.times[-2]) / rows  # the first epoch warms up

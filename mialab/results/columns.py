@@ -78,8 +78,8 @@ def _in_per_cent(name: str) -> bool:
 def _shown(name: str, estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "-"
-    value, *ends = (None if number is None else _number(name, number) for number in estimate)
-    return value if None in ends else f"{value} [{', '.join(ends)}]"
+    value, ends = _number(name, estimate.value), [_number(name, end) for end in estimate[1:] if end is not None]
+    return f"{value} [{', '.join(ends)}]" if len(ends) == 2 else value
 
 
 def _number(name: str, value: float) -> str:

@@ -112,12 +112,12 @@ def read(path: Path) -> Record:
 
 def _line(content: dict) -> Line:
     rows = [dict(zip(table["columns"], row, strict=True)) for table in content.pop("tables") for row in table["rows"]]
-    tuples = {name: tuple(content.pop(name)) for name in ("seeds", "cells", "curves")}
+    tuples: dict[str, Any] = {name: tuple(content.pop(name)) for name in ("seeds", "cells", "curves")}
     return Line(rows=tuple(rows), **tuples, **content)
 
 
 _TEXTS = ("experiment", "preset", "device", "origin")
-_CELL = {"name": str, "kind": str, "versions": dict, "config": dict, "seconds": (int, float)}
+_CELL: dict[str, Any] = {"name": str, "kind": str, "versions": dict, "config": dict, "seconds": (int, float)}
 
 
 def check(record: Record) -> None:

@@ -173,7 +173,8 @@ def _named(name: str, values: Sequence) -> str:
 
 def _labels(results: Sequence[Result]) -> list[str]:
     """local, recorded, superseded; with a number where there are several."""
-    counts, seen, labels = Counter(result.origin for result in results), Counter(), []
+    counts, labels = Counter(result.origin for result in results), []
+    seen: Counter[str] = Counter()
     for result in results:
         seen[result.origin] += 1
         labels.append(result.origin + (f" {seen[result.origin]}" if counts[result.origin] > 1 else ""))
