@@ -20,6 +20,17 @@ def test_a_curve_is_the_mean_over_seeds_with_an_interval_at_each_point():
     assert second == (1, 1, 1)
 
 
+def test_an_interval_of_shares_stays_between_0_and_1_as_in_tables_and_that_of_a_loss_does_not():
+    points = [{"epoch": [1], "accuracy": [at], "auc": [1 - at], "loss": [at]} for at in (0.8, 1.0, 1.0)]
+    [mean] = mean_curves([curve(seed, at) for seed, at in enumerate(points)])
+    accuracy, auc, loss = (mean["points"][name][0] for name in ("accuracy", "auc", "loss"))
+    half = T * 0.2 / 3  # the standard deviation of .8, 1, 1 is .2 / sqrt(3)
+    assert (accuracy.high, auc.low) == (1, 0) and loss.high == pytest.approx(14 / 15 + half, rel=1e-6)
+    assert accuracy.low == pytest.approx(14 / 15 - half, rel=1e-6) and auc.high == pytest.approx(
+        1 / 15 + half, rel=1e-6
+    )
+
+
 def test_curves_are_told_apart_by_name_and_by_every_column():
     curves = [
         curve(seed, {"epoch": [1], "auc": [0.5]}, name, method=method)

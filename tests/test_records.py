@@ -1,6 +1,8 @@
 """Recorded results: what a file holds, when it is stale, what happens to the old one, and the committed ones."""
 
 import json
+import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -376,7 +378,14 @@ def test_values_of_one_column_are_alternatives_and_columns_are_all_required(seve
 
 
 def test_a_value_may_be_a_number_or_text_alone_or_among_others(several):
-    asked = [{"models": 2}, {"models": "2"}, {"models": [2]}, {"models": ("2",)}]
+    asked = [
+        {"models": 2},
+        {"models": "2"},
+        {"models": [2]},
+        {"models": ("2",)},
+        {"models": {2}},
+        {"models": range(2, 3)},
+    ]
     assert len({several.grid("smoke", where=where) for where in asked}) == 1
 
 
@@ -434,6 +443,66 @@ def test_claims_are_decided_where_a_record_has_all_lines_and_undecided_where_it_
     assert judged() == [("supported", 0), ("undecided", 3)], "four models, the last of all, are still to come"
     record(toy, "course", store, where={"data": "digits", "models": 4})
     assert judged() == [("supported", 0), ("supported", 0)]
+
+
+def test_a_result_of_some_lines_alone_decides_no_claim_on_lines_that_were_left_out(several, store):
+    places = tuple({"data": name, "model": "lenet5"} for name in ("mnist", "digits"))
+    gain = Effect("auc", {"models": Last(), "attack": "gap"}, {"models": First(), "attack": "gap"})
+    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
+
+    def reasons(where):
+        found = claims.verdicts([local(several, "course", store, where=where)], [claim])
+        return {verdict.setting["data"]: (verdict.verdict, verdict.reason) for verdict in found}
+
+    for cell in several.grid("course"):
+        store.get(cell)
+    whole = reasons(None)
+    assert reasons({"data": "mnist"}) == {"mnist": whole["mnist"], "digits": ("not run", "")}
+    part = local(several, "course", store, where={"models": 2})
+    assert (part.missing, part.missing_lines(), part.missing_at({"data": "mnist"})) == (0, [], 3)
+    assert part.missing_at({"data": "svhn"}) == 0
+
+    def models(preset, seed):
+        return tuple(replace(cell, models=number) for cell in several.cells(preset, seed)[::2] for number in (1, 2, 4))
+
+    three = replace(several, cells=models)
+    for cell in three.grid("course"):
+        store.get(cell)
+    found = claims.verdicts([local(three, "course", store, where={"models": [1, 2]})], [claim])
+    assert {verdict.reason for verdict in found} == {"3 cells missing"}, "four models are the last of all"
+
+
+def test_records_made_at_once_lose_no_line_of_each_other(several, store, folder, monkeypatch):
+    for cell in several.grid("smoke"):
+        store.get(cell)
+    read_it, first_has_read, failures = recording.read, threading.Event(), []
+
+    def slow(path):
+        made = read_it(path)
+        first_has_read.set()
+        time.sleep(0.3)
+        return made
+
+    def later():
+        try:
+            first_has_read.wait(10)
+            record(several, "smoke", store, where={"data": "digits", "models": 2})
+        except Exception as error:
+            failures.append(error)
+
+    record(several, "smoke", store, where={"data": "mnist", "models": 1})
+    monkeypatch.setattr(recording, "read", slow)
+    other = threading.Thread(target=later)
+    other.start()
+    record(several, "smoke", store, where={"data": "mnist", "models": 2})
+    other.join(10)
+    assert not failures and len(load()[0].lines) == 3
+    assert [path.suffix for path in folder.iterdir()] == [".json"], "nothing else is left in the folder"
+
+
+def test_an_experiment_whose_cells_have_no_data_names_none(toy, monkeypatch):
+    monkeypatch.setattr(Measured, "columns", lambda cell: {"models": cell.models})
+    assert toy.data("smoke") == ()
 
 
 def test_what_moves_to_the_superseded_still_knows_that_it_is_a_part(several, store, monkeypatch):

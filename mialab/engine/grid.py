@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,14 +48,19 @@ class Experiment:
         return cells if not where else _selected(cells, where)
 
     def data(self, preset: str) -> tuple[str, ...]:
-        """The names of the data sets that are used."""
-        return tuple(dict.fromkeys(cell.columns()["data"] for cell in self.grid(preset, seeds=(0,))))
+        """The names of the data sets that are used, as far as the cells' columns tell."""
+        places = [cell.columns() for cell in self.grid(preset, seeds=(0,))]
+        return tuple(dict.fromkeys(columns["data"] for columns in places if "data" in columns))
 
 
 def values_of(where: Where | None) -> dict[str, tuple[str, ...]]:
     """What `where` asks for, as text: columns and the values that each may have."""
+
+    def several(values: Any) -> bool:
+        return isinstance(values, Iterable) and not isinstance(values, str)
+
     asked = (where or {}).items()
-    return {name: tuple(map(str, values if isinstance(values, list | tuple) else (values,))) for name, values in asked}
+    return {name: tuple(map(str, values if several(values) else (values,))) for name, values in asked}
 
 
 def where_options(where: Where | None) -> str:

@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mialab.metrics import mean_interval
+from mialab.metrics import Estimate
+from mialab.results.means import mean_of
 
 AXES = ("phase", "epoch", "left", "right")  # columns that say where a point lies, and are no measurement
 
@@ -47,7 +48,9 @@ def _mean(group: Sequence[dict]) -> dict:
     points = {}
     for column in columns:
         at = [[points_of[place][column] for points_of in placed] for place in places]
-        points[column] = [values[0] for values in at] if column in axes else [_estimate(values) for values in at]
+        points[column] = (
+            [values[0] for values in at] if column in axes else [_estimate(column, values) for values in at]
+        )
     return {**_shared(group[0]), "seeds": len(group), "points": points}
 
 
@@ -61,5 +64,5 @@ def _by_place(curve: dict, axes: Sequence[str]) -> dict[tuple, dict]:
     return placed
 
 
-def _estimate(values: Sequence[float | None]) -> Any:
-    return None if None in values else mean_interval([value for value in values if value is not None])
+def _estimate(column: str, values: Sequence[float | None]) -> Estimate | None:
+    return None if None in values else mean_of(column, [value for value in values if value is not None])

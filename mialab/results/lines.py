@@ -16,8 +16,9 @@ class Result:
 
     origin: "local" (from the store), "recorded", or "superseded" (recorded with cells that are no longer made so).
     device: what the models were trained on, several joined by ", ". missing: how many of its cells are not there;
-    lacks: the columns of each of those, as far as they are known. curves: what was measured along epochs, and
-    histograms, as `curves` of `mialab.cells.rows` makes them.
+    lacks: the columns of each of those, as far as they are known. left_out: the columns of each cell of the grid that
+    was not asked for. curves: what was measured along epochs, and histograms, as `curves` of `mialab.cells.rows` makes
+    them.
     """
 
     experiment: str
@@ -28,10 +29,12 @@ class Result:
     missing: int
     lacks: tuple[dict, ...] = ()
     curves: tuple[dict, ...] = ()
+    left_out: tuple[dict, ...] = ()
 
     def missing_at(self, place: dict) -> int:
-        """How many of the missing cells may belong to a place, such as {"data": "mnist", "model": "lenet5"}."""
-        fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in self.lacks)
+        """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not."""
+        absent = (*self.lacks, *self.left_out)
+        fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in absent)
         return self.missing - len(self.lacks) + sum(fits)
 
     def missing_lines(self) -> list[dict]:
@@ -63,7 +66,9 @@ def local(
     devices = sorted({device for cell in found for device in trained_on(cell)})
     rows = tuple(row for cell in found for row in cell.info["rows"])
     curves = tuple(curve for cell in found for curve in cell.info.get("curves", ()))
-    return Result(experiment.name, preset, "local", ", ".join(devices), rows, len(lacks), lacks, curves)
+    whole, asked = experiment.grid(preset, seeds=seeds) if where else grid, set(grid)
+    left_out = tuple(config.columns() for config in whole if config not in asked)
+    return Result(experiment.name, preset, "local", ", ".join(devices), rows, len(lacks), lacks, curves, left_out)
 
 
 def trained_on(cell: Cell) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mialab.metrics import Estimate, mean_interval
 
 ACCURACIES = ("train_accuracy", "test_accuracy", "balanced_accuracy", "attack_accuracy")
-SHARES = (*ACCURACIES, "auc", "tpr_0.1", "tpr_0.01", "tpr_0.001")  # columns that cannot leave 0 to 1
+OF_CURVES = ("accuracy", "known_accuracy")
+SHARES = (*ACCURACIES, *OF_CURVES, "auc", "tpr_0.1", "tpr_0.01", "tpr_0.001")  # columns that cannot leave 0 to 1
 
 
 def summary(rows: Sequence[dict], by: Sequence[str], values: Sequence[str]) -> list[dict]:
@@ -55,5 +56,10 @@ def _estimate(rows: list[dict], value: str) -> Estimate | None:
         own = [ends for row in measured if None not in (ends := row.get(f"{value}_interval") or [None])]
         if own or len(measured) == 1:
             return Estimate(measured[0][value], *max(own, key=lambda ends: ends[1] - ends[0], default=(None, None)))
-    bounds = {"least": 0.0, "greatest": 1.0} if value in SHARES else {}
-    return mean_interval([row[value] for row in measured], **bounds) if measured else None
+    return mean_of(value, [row[value] for row in measured]) if measured else None
+
+
+def mean_of(column: str, values: Sequence[float]) -> Estimate:
+    """The mean of a column over seeds with Student's 95 % interval, cut at 0 and 1 where it is a share."""
+    bounds = {"least": 0.0, "greatest": 1.0} if column in SHARES else {}
+    return mean_interval(values, **bounds)

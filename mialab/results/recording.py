@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,35 @@ def _write(made: Record, experiment: Experiment, root: Path) -> Path:
     """Write the file whole or not at all, joined with what still holds of the old one."""
     path = root / made.file
     try:
-        made = _joined(made, _kept(path, made, root) if path.exists() else None, experiment)
-        write_whole(path, lambda file: file.write(text(made).encode()))
+        with _alone(root):  # else of two who record at once, the later would lose the other's lines
+            whole = _joined(made, _kept(path, made, root) if path.exists() else None, experiment)
+            write_whole(path, lambda file: file.write(text(whole).encode()))
     except OSError as error:
         raise RecordError(
             f"{path} cannot be written ({error.strerror}); set MIALAB_RESULTS to a folder of yours"
         ) from error
     return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in such a block on this folder; no file is left, and a process that dies lets go.
+
+    Without effect on Windows and on file systems that cannot lock a folder, such as some that machines share.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _kept(path: Path, made: Record, root: Path) -> Record:
