@@ -24,7 +24,7 @@ CELL_NAME = r"[a-z_]+-[0-9a-f]{16}"
 
 
 def pack(store: Path, out: Path, packed: dict[str, bytes]) -> list[str]:
-    """Write all cells of the store into archives; the names of those left out. `packed` remembers what is compressed."""
+    """Write all cells of the store into archives; the names of those left out. `packed` keeps what is compressed."""
     for folder in sorted(path for path in store.iterdir() if (path / "cell.json").exists()):
         if folder.name not in packed:
             packed[folder.name] = _compressed(folder)

@@ -1,6 +1,4 @@
-"""What the training loop costs: `python benchmarks/training.py [repetitions [word]]` prints one table from one run.
-
-A word chooses the blocks that have it in their title, such as "tabular".
+"""What the training loop costs: `python benchmarks/training.py` prints one table from one run.
 
 Rows of one block do the same training (same data, model, batch size, optimizer, epochs), in turn, repetition after
 repetition. "bare loop" is `fit`'s own work written out by hand; "DataLoader loop" is what most released code has.
@@ -8,7 +6,7 @@ A ratio is the speed over that of the block's first row, in the same repetition:
 processor time of one thread on a CPU, so that other load on the machine counts less, and elapsed time on a GPU.
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mialab.models import build
 from mialab.training import Recipe, fit, fit_many
 
+FAMILIES = ("lenet5", "alexnet", "vgg16", "resnet20", "resnet18", "wrn28_2", "mobilenet_v2", "densenet100")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -105,34 +104,58 @@ def case(name: str, shape: tuple[int, ...], classes: int, samples: int) -> tuple
     return partial(build, name, shape, classes), data
 
 
-def main(repetitions: int, word: str = "") -> None:
-    torch.set_num_threads(1)
-    versions = f"torch {torch.__version__}, {DEVICE}, one thread, {repetitions} repetitions"
-    print(
-        f"{versions}\n\n| work | how | seconds | samples/s | ratio min | median | max |\n|---|---|---|---|---|---|---|"
-    )
+def small_nets(repetitions: int, word: str) -> None:
+    """What the loop costs where steps are cheap, and whether training side by side pays."""
     tabular = *case("tabular", (200,), 50, 4000), Recipe(5, batch=64, optimizer="adam", lr=1e-3)
     small = *case("small_cnn", (3, 12, 12), 10, 1000), Recipe(5, batch=50, optimizer="adam", lr=2e-3)
     digits = *case("tabular", (64,), 10, 850), Recipe(2, batch=32, optimizer="adam", lr=1e-3)
     for title, work in (("tabular 200-128-50, batch 64", tabular), ("small_cnn 3x12x12, batch 50", small)):
-        if word not in title:
-            continue
-        loops = {"bare loop": bare_loop, "fit": our_fit, "DataLoader loop": dataloader_loop}
-        rows = {name: partial(loop, *work) for name, loop in loops.items()}
-        show(title, len(work[1][1]) * work[2].epochs, measure(rows, repetitions))
+        if word in title:
+            against_the_bare_loop(title, work, repetitions, others={"DataLoader loop": dataloader_loop})
     for title, work, count in (
         ("tabular 64-128-10, batch 32, 32 members", digits, 32),
         ("tabular 200-128-50, batch 64, 8 members", tabular, 8),
         ("small_cnn 3x12x12, batch 50, 8 members", small, 8),
     ):
-        if word not in title:
-            continue
-        rows = {
-            "one by one": partial(members, *work, count=count, joint=False),
-            "side by side": partial(members, *work, count=count, joint=True),
-        }
-        show(title, len(work[1][1]) * work[2].epochs * count, measure(rows, repetitions))
+        if word in title:
+            rows = {
+                "one by one": partial(members, *work, count=count, joint=False),
+                "side by side": partial(members, *work, count=count, joint=True),
+            }
+            show(title, len(work[1][1]) * work[2].epochs * count, measure(rows, repetitions))
+
+
+def families(repetitions: int, samples: int) -> None:
+    """`fit` against the bare loop for a net of each family, on random images of CIFAR's size."""
+    for name in FAMILIES:
+        shape = (1, 28, 28) if name == "lenet5" else (3, 32, 32)
+        work = *case(name, shape, 10, samples), Recipe(2, batch=128, optimizer="adam", lr=1e-3)
+        against_the_bare_loop(name, work, repetitions)
+
+
+def against_the_bare_loop(title: str, work: tuple, repetitions: int, others: dict[str, Callable] | None = None) -> None:
+    loops = {"bare loop": bare_loop, "fit": our_fit, **(others or {})}
+    rows = {name: partial(loop, *work) for name, loop in loops.items()}
+    show(title, len(work[1][1]) * work[2].epochs, measure(rows, repetitions))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repetitions", type=int, nargs="?", default=7)
+    parser.add_argument("--word", default="", help="only rows with this word in their title")
+    parser.add_argument("--families", action="store_true", help="a net of each family instead")
+    parser.add_argument("--toy", action="store_true", help="one quick row, which proves that this runs")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {DEVICE}, one thread, {asked.repetitions} repetitions\n")
+    print("| work | how | seconds | samples/s | ratio min | median | max |\n|---|---|---|---|---|---|---|")
+    if asked.toy:
+        small_nets(1, "tabular 200")
+    elif asked.families:
+        families(min(asked.repetitions, 3), 10_240)
+    else:
+        small_nets(asked.repetitions, asked.word)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7, *sys.argv[2:])
+    main()

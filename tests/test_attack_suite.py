@@ -1,24 +1,21 @@
 """The suite: all attacks on one target, the target's shadows, and what a chapter gets of both."""
 
-from contextlib import contextmanager
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from experiment_cases import TINY
+from experiment_cases import TINY, altered
 
 from mialab import attacks, experiments, results, training
 from mialab.attacks import asking
-from mialab.cells.cost import closure
 from mialab.cells.models import Models
 from mialab.cells.shadows import Shadows
 from mialab.chapters import suite as suite_module
 from mialab.chapters.suite import load_suite
-from mialab.engine.store import Store
+from mialab.engine.store import Store, closure
 from mialab.experiments import PRESETS, attack_suite
 from mialab.experiments.attack_suite import SHADOWS, TARGET
 from mialab.metrics import too_few
 from mialab.results.lines import summary
+from mialab.splits import Arrangement
 
 WITHOUT = ("gap", "loss", "loss-per-class")
 WITH_SHADOWS = ("lira-online-fixed", "shadow-thresholds")
@@ -39,7 +36,8 @@ def small(monkeypatch):
 
 
 def tiny(patch):
-    target = replace(TINY, samples=(240, 0), epochs=(3,), arrangement="carlini", known=0.2, weights=True)
+    halves = Arrangement("carlini")
+    target = altered(TINY, samples=(240, 0), epochs=(3,), arrangement=halves, weights=(3,))
     patch.setitem(attack_suite.TARGET, "smoke", target)
     patch.setitem(attack_suite.SHADOWS, "smoke", (4, 6))
     patch.setitem(attack_suite.PER_CELL, "smoke", 2)
@@ -62,8 +60,8 @@ def test_the_suite_names_every_attack_that_one_model_can_meet():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_tpr_at_one_per_cent_has_its_ten_false_positives(preset):
-    _, members, nonmembers = TARGET[preset].rows
-    judged = round((1 - TARGET[preset].known) * nonmembers)
+    _, members, nonmembers = TARGET[preset].pipeline.row_counts
+    judged = round((1 - attack_suite.KNOWN) * nonmembers)
     assert members == nonmembers
     assert too_few(np.arange(members + judged) < members, 0.01) is None
 
@@ -130,13 +128,8 @@ def test_cells_are_computed_in_as_many_processes_as_one_asks_for(small, computed
     store, _ = computed
     asked = []
 
-    @contextmanager
-    def opened(*, jobs):
-        asked.append(jobs)
-        yield None
-
     for module in (suite_module, results):
-        monkeypatch.setattr(module, "open_executor", opened)
+        monkeypatch.setattr(module, "compute", lambda cells, store, *, jobs: asked.append(jobs))
     load_suite(store=store, jobs=2)
     results.result("basics/attacks", seeds=(0,), store=store, jobs=3)
     assert asked == [2, 3]

@@ -1,5 +1,7 @@
 """The chapters keep to the template, the built book is whole, and its machinery does what it says."""
 
+import contextlib
+import importlib
 import json
 import os
 import re
@@ -653,3 +655,23 @@ def test_the_linter_prints_faults_and_fails(tmp_path, capsys):
     (tmp_path / "01_bad.md").write_text(GOOD.replace("## Summary\n", ""))
     assert lint.main([str(tmp_path / "01_bad.md")]) == 1
     assert "01_bad.md: sections" in capsys.readouterr().out
+
+
+def test_every_name_on_the_way_of_one_number_can_be_opened():
+    text = (ROOT / "book" / "appendix" / "one_number.md").read_text()
+    names = set(re.findall(r"`(mialab(?:\.\w+)+)`", text))
+    assert len(names) > 25
+    for name in names:
+        assert opened(name) is not None, name
+
+
+def opened(name):
+    """The module, function, class or method of a dotted name."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            found = importlib.import_module(".".join(parts[:cut]))
+            for part in parts[cut:]:
+                found = getattr(found, part)
+            return found
+    return None

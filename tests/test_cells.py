@@ -57,7 +57,7 @@ WITH_SHADOWS = Attacked(
 )
 KEPT = altered(TINY, samples=(100, 100), count=2, weights=(3,))
 HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
-SHORT = altered(ONE, recipe=replace(SGD, epochs=1, lr=0.001), epochs=(1,))  # from made-up weights rounding would grow
+SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # from made-up weights rounding would grow
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
 QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
 SMALL = {
@@ -210,9 +210,9 @@ CHANGES = {
     "shadows trained slower": ("shadows", slower),
     "shadows of one model": ("attacked", only_one_model_of_a_shadow),
     "other samples asked": ("queried", lambda patch: patch.setattr(f"{WITHIN}.queried.derive", other_seeds)),
-    "less noise": (
+    "more noise": (
         "queried",
-        lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (0.05, 0.1, 0.2, 0.4)),
+        lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (1.0, 2.0, 4.0, 8.0)),
     ),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),

@@ -15,18 +15,19 @@ from mialab.chapters import regress
 from mialab.chapters.regress import Report
 from mialab.cli import options
 from mialab.engine import executors, grid
+from mialab.engine import run as run_module
 from mialab.engine.store import Store, StoreError
 from mialab.results import records, show
 
 COMMANDS = ("audit", "experiments", "run", "show", "record", "claims", "regress", "doctor")
-SLOW = cost.Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)  # of a device that is not measured
 
 
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("MIALAB_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(cost, "rate", lambda: SLOW)
+    monkeypatch.setattr(cost, "_seconds_per_sample", lambda *net: 1e-6)  # nothing is timed here
+    monkeypatch.setattr("mialab.engine.schedule.cores", lambda: 1)  # toys are computed here, where tests patch them
 
 
 @pytest.fixture
@@ -159,10 +160,10 @@ def test_a_run_that_computed_nothing_prints_its_error_alone(toy, capsys, monkeyp
     cli.main(["run", "toy/table"])
     capsys.readouterr()
 
-    def unreachable(**_):
+    def unreachable(*_, **__):
         raise executors.WorkersError("no scheduler there; start it")
 
-    monkeypatch.setattr(executors, "open_executor", unreachable)
+    monkeypatch.setattr(run_module, "open_executor", unreachable)
     refused(capsys, "run", "toy/table", message="no scheduler there", code=1)
 
 

@@ -1,29 +1,26 @@
 """What the doctor finds, what is known of data without loading it, and what cells are said to cost."""
 
 import os
-import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from toy_cases import Trained, experiment
 
-from mialab import audit, data, doctor, experiments, training
-from mialab.attacks.network import Network
+from mialab import data, doctor, experiments, training
 from mialab.cells import cost
-from mialab.cells.attacked import Attacked
-from mialab.cells.cost import Audits, Rate, Work
+from mialab.cells.cost import Work
 from mialab.cells.models import Models
+from mialab.cells.pipeline import Pipeline
 from mialab.data.known import known, place
 from mialab.engine import store
-from mialab.engine.store import Store
-from mialab.results import listing
+from mialab.engine.run import recorded_seconds
+from mialab.engine.store import Store, closure
+from mialab.training import Phase
 
-RATE = Rate(1e-12, 1e-10, 1e-6, 1e-6, 1e-4)
+SECONDS_PER_SAMPLE = 1e-6
 FILES = [name for name in data.names() if known(name).files]
 RECIPE = training.Recipe(epochs=4, batch=100)
 
@@ -32,7 +29,7 @@ RECIPE = training.Recipe(epochs=4, batch=100)
 def places(tmp_path, monkeypatch):
     monkeypatch.setenv("MIALAB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(cost, "rate", lambda: RATE)
+    monkeypatch.setattr(cost, "_seconds_per_sample", lambda *net: SECONDS_PER_SAMPLE)
 
 
 @pytest.fixture
@@ -196,74 +193,43 @@ def test_an_extra_that_lacks_packages_is_told_with_the_command(empty, monkeypatc
 # cost
 
 
-def test_multiply_adds_are_those_of_the_layers():
-    assert cost.count("tabular", (64,), 10).multiply_adds == 64 * 128 + 128 * 10
-    lenet = 28**2 * 6 * 25 + 10**2 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
-    assert cost.count("lenet5", (1, 32, 32), 10).multiply_adds == lenet
-    assert cost.count("tabular", (64,), 10).weights == 65 * 128 + 129 * 10
+def test_networks_cost_by_samples_epochs_and_how_many_they_are():
+    work = Work("tabular", (64,), 10, batch=100, rows=1000, epochs=3, networks=4)
+    assert work.seconds == pytest.approx(4 * 3 * 1000 * SECONDS_PER_SAMPLE)
 
 
-def test_a_network_costs_by_samples_epochs_and_models():
-    one = Work("tabular", (64,), 10, rows=1000, batch=100, epochs=3)
-    adds = 64 * 128 + 128 * 10
-    assert one.seconds(Rate(1, 0, 0)) == 3 * 3 * 1000 * adds, "forward, and twice that backward"
-    assert one._replace(scored=500, models=2).seconds(Rate(1, 0, 0)) == 2 * (9000 + 500) * adds
-    steps = cost.count("tabular", (64,), 10).operations * 3 * 3
-    assert one.seconds(Rate(0, 0, 1)) == 10 * steps
-    assert one._replace(rows=1001).seconds(Rate(0, 0, 1)) == 11 * steps, "a last, small batch is a step"
+def test_a_cell_s_work_is_that_of_its_configuration_without_loading_data():
+    pipeline = Pipeline("textures", "small_cnn", (Phase(RECIPE), Phase(replace(RECIPE, epochs=2))), samples=(300, 500))
+    models = Models(pipeline, epochs=(1,), count=2)
+    assert models.work() == Work("small_cnn", (3, 12, 12), 10, batch=100, rows=300, epochs=2, networks=2)
+    assert models.needs()[0].work().epochs == 4
+    cifar = Models(replace(pipeline, data="cifar10", model="alexnet", samples=None), epochs=(1,))
+    assert cifar.work().rows == 50_000
 
 
-def test_a_cell_s_work_is_that_of_its_configuration():
-    cell = Models("textures", "small_cnn", RECIPE, epochs=(1, 4), samples=(300, 500), count=2)
-    work = cell.work()
-    assert work == Work("small_cnn", (3, 12, 12), 10, rows=300, batch=100, epochs=4, scored=2 * 800, models=2)
-    cifar = replace(cell, data="cifar10", model="alexnet", samples=None).work()
-    assert (cifar.rows, cifar.scored) == (50_000, 2 * 60_000), "no data are loaded for it"
-
-
-def test_the_steps_of_attack_networks_are_those_that_they_take(monkeypatch):
-    taken = Counter()
-    step = Network.step
-
-    def counted(self, *batch):
-        taken["steps"] += 1
-        return step(self, *batch)
-
-    monkeypatch.setattr(Network, "step", counted)
-    draw = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 100)  # 40 known members and as many others in each class
-    outputs = audit.Outputs(draw.normal(size=(1, 400, 4)), labels, np.arange(400) % 2)
-    for name in ("gap", "neural-published", "neural-released"):
-        taken.clear()
-        audit.audit(outputs, attacks=[name])
-        assert taken["steps"] == cost.attack_steps([name], pairs=160)
-
-
-def test_an_audit_costs_by_ensembles_samples_and_steps():
-    target = Models("textures", "small_cnn", RECIPE, epochs=(1, 4), samples=(300, 500))
-    cell = Attacked(target, 4, models=4, size=2, subsets=2, attacks=("gap", "neural-published"))
-    assert cell.work() == Audits(2, 800, steps=30 * 15), "240 known members, 480 in balance, batches of 32"
-    assert cell.work().seconds(RATE) == pytest.approx(2 * (800 * RATE.audited + 450 * RATE.attack_step))
+def test_an_epoch_is_timed_by_the_very_loop(monkeypatch):
+    monkeypatch.undo()
+    seen, fit = [], training.fit
+    monkeypatch.setattr(training, "fit", lambda build, data, *a, **o: seen.append(data) or fit(build, data, *a, **o))
+    taken = cost._seconds_per_sample.__wrapped__("tabular", (64,), 10, 8)
+    assert taken > 0 and len(seen) == 1 and seen[0][0].shape == (cost.STEPS * 8, 64)
 
 
 def test_a_shared_training_is_counted_once_and_what_the_store_has_not_at_all(empty):
-    @dataclass(frozen=True)
-    class Priced(Trained):
-        KIND: ClassVar[str] = "priced"
-
-        def work(self):
-            return Audits(1, 1, 0)
-
     toy = experiment()
-    cells = [replace(cell, target=Priced("digits", cell.target.seed)) for cell in toy.grid("smoke")]
-    assert cost.seconds(cells, Rate(0, 0, 0, 1.0)) == 3
-    assert [type(cell) for cell in cost.closure(cells)[:3]] == [Priced, type(cells[0]), type(cells[0])]
+    cells = toy.grid("smoke")
+    assert cost.seconds(cells, store=empty) == 0, "nothing of this kind was ever timed, and no kind here trains"
     empty.get(cells[0])
-    assert cost.seconds(cells, Rate(0, 0, 0, 1.0), store=empty) == 2
+    kinds = recorded_seconds(empty)
+    assert set(kinds) == {"toytrained", "toymeasured"}
+    missing = closure(cells, store=empty)
+    assert [config.KIND for config in missing].count("toytrained") == 2, "one training is there, its audits share it"
+    expected = sum(kinds[config.KIND] for config in missing)
+    assert cost.seconds(cells, store=empty) == pytest.approx(expected)
     for cell in cells:
         empty.get(cell)
     (empty.folder(cells[0].target)).rename(empty.root / "elsewhere")
-    assert cost.seconds(cells, Rate(0, 0, 0, 1.0), store=empty) == 0, "what only finished cells need is not missed"
+    assert cost.seconds(cells, store=empty) == 0, "what only finished cells need is not missed"
 
 
 @pytest.mark.parametrize(
@@ -276,41 +242,14 @@ def test_durations_are_told_to_two_digits(seconds, words):
 
 def test_the_cost_of_each_preset_is_told_whole_and_missing(empty, monkeypatch):
     monkeypatch.setattr(experiments, "ALL", {"toy/table": experiment()})
-    monkeypatch.setattr(Trained, "work", lambda _: Audits(1, 10_000_000, 0), raising=False)
+    monkeypatch.setattr(Trained, "work", lambda _: SimpleNamespace(seconds=10.0), raising=False)
+    monkeypatch.setattr(cost, "recorded_seconds", lambda store: {})
     assert section(doctor.text(empty), "cost")[-1].split() == ["toy/table", "30", "s", "30", "s", "50", "s"]
     empty.get(experiment().grid("smoke")[0])
     assert section(doctor.text(empty), "cost")[-1].split()[1:6] == ["30", "s", "(20", "s", "missing)"]
-
-
-def test_a_busy_machine_is_told_beside_the_estimates(empty, monkeypatch):
-    told = "warning: the machine is busy: estimates are too high"
-    assert told not in doctor.text(empty) + listing.text()
-    monkeypatch.setattr(cost, "rate", lambda: RATE._replace(delay=1.6))
-    assert section(doctor.text(empty), "cost")[-1] == told
-    assert listing.text().splitlines()[1] == told
-
-
-def test_time_that_others_take_counts_as_delay(monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(cost, "_epoch_seconds", lambda work: work._replace(epochs=1).seconds(RATE))
-    monkeypatch.setattr(cost, "_attack_rates", lambda: time.sleep(0.3) or RATE[3:5])
-    assert cost.rate.__wrapped__().delay > cost.BUSY
 
 
 def test_the_doctor_changes_nothing(tmp_path, empty):
     before = sorted(Path(tmp_path).rglob("*"))
     doctor.text(empty)
     assert sorted(Path(tmp_path).rglob("*")) == before
-
-
-def test_rates_are_those_that_explain_what_trainings_take(monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(cost, "_epoch_seconds", lambda work: work._replace(epochs=1).seconds(RATE))
-    monkeypatch.setattr(cost, "_attack_rates", lambda: RATE[3:5])
-    assert cost.rate.__wrapped__()[:5] == pytest.approx(RATE[:5])
-
-
-def test_trainings_and_audits_are_timed_here():
-    assert cost._epoch_seconds(Work("tabular", (4,), 2, rows=64, batch=32, epochs=3)) > 0
-    plain, step = cost._attack_rates()
-    assert plain > 0 and step > 0

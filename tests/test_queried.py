@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from experiment_cases import TINY, made
+from experiment_cases import TINY, altered, made
 
 from mialab import attacks, audit, data, seeds, splits, training
 from mialab.attacks import asking, gradients, label_only
 from mialab.attacks.boundary import Search
 from mialab.attacks.target import Target
-from mialab.cells.models import Models, evaluated, rebuild
+from mialab.cells.models import Models, rebuild
+from mialab.cells.pipeline import Pipeline, evaluated
 from mialab.cells.queried import Queried
 from mialab.engine.store import Store
+from mialab.splits import Arrangement
+from mialab.training import Phase
 
-EVEN = replace(TINY, samples=(60, 60), weights=True)
+EVEN = altered(TINY, samples=(60, 60), weights=(3,))
 DENSE = training.Recipe(epochs=2, batch=64, optimizer="adam", lr=1e-3)
 
 
@@ -33,7 +36,7 @@ def bytes_for_textures(monkeypatch):
     textures = data.load("textures", samples=(60, 60))
     x = (40 * textures.x + 128).clamp(0, 255).to(torch.uint8)
     images = data.Dataset("textures", x, textures.y, 10, 60, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
-    monkeypatch.setattr("mialab.cells.models._load", lambda *arguments: images)
+    monkeypatch.setattr("mialab.cells.pipeline._load", lambda *arguments: images)
     return images
 
 
@@ -45,8 +48,8 @@ def bytes_for_textures(monkeypatch):
     [
         EVEN,
         replace(EVEN, count=2),
-        Models("digits", "tabular", DENSE, epochs=(1, 2), count=3, weights=True),
-        Models("digits", "resnet8", replace(DENSE, epochs=1, batch=256), epochs=(1,), weights=True),
+        Models(Pipeline("digits", "tabular", (Phase(DENSE),)), epochs=(1, 2), count=3, weights=(2,)),
+        Models(Pipeline("digits", "resnet8", (Phase(replace(DENSE, epochs=1, batch=256)),)), epochs=(1,), weights=(1,)),
     ],
     ids=["one", "two", "side by side", "with batch norm"],
 )
@@ -57,7 +60,7 @@ def test_rebuilt_models_give_the_very_logits_that_were_kept(config, tmp_path, mo
     rebuilt = rebuild(config, cell)
     assert torch.equal(torch.random.get_rng_state(), before), "nothing global is drawn from"
     assert len(rebuilt) == config.count and not any(model.training for model in rebuilt)
-    x, _ = evaluated(config).samples()
+    x = evaluated(config.pipeline).x()
     for k, model in enumerate(rebuilt):
         logits = training.logits(model, x).numpy()
         np.testing.assert_array_equal(logits, cell.arrays[f"logits_{config.epochs[-1]}"][k])
@@ -71,13 +74,13 @@ def test_images_are_scaled_as_they_were_in_training(bytes_for_textures):
     np.testing.assert_array_equal(logits, cell.arrays["logits_3"][0])
 
 
-def test_keeping_weights_changes_no_number_and_makes_another_cell(tmp_path):
-    plain, kept = made(replace(EVEN, weights=False)), made(EVEN)
+def test_keeping_weights_changes_no_number_and_makes_no_other_cell(tmp_path):
+    plain, kept = made(replace(EVEN, weights=())), made(EVEN)
     assert plain.info == kept.info
     for name, array in plain.arrays.items():
         np.testing.assert_array_equal(array, kept.arrays[name])
     assert not any(name.startswith("weights") for name in plain.arrays)
-    assert Store(tmp_path).name(replace(EVEN, weights=False)) != Store(tmp_path).name(EVEN)
+    assert Store(tmp_path).name(replace(EVEN, weights=())) == Store(tmp_path).name(EVEN)
 
 
 def test_an_interrupted_training_keeps_the_same_weights(tmp_path):
@@ -99,14 +102,19 @@ def test_an_interrupted_training_keeps_the_same_weights(tmp_path):
         np.testing.assert_array_equal(array, again.arrays[name])
 
 
-def test_weights_are_refused_where_training_goes_on_after_the_last_kept_epoch():
-    with pytest.raises(ValueError, match="keep epoch 3, or no weights"):
-        replace(EVEN, epochs=(1, 2))
+def test_weights_can_be_kept_of_any_epoch_and_of_none_beyond_the_last():
+    early = replace(EVEN, weights=(1,))
+    (model,) = rebuild(early, made(early), epoch=1)
+    np.testing.assert_array_equal(
+        training.logits(model, evaluated(EVEN.pipeline).x()).numpy(), made(EVEN).arrays["logits_1"][0]
+    )
+    with pytest.raises(ValueError, match="keep no epoch 4"):
+        replace(EVEN, weights=(4,))
 
 
 def test_models_of_which_only_logits_were_kept_cannot_be_rebuilt(trained):
-    with pytest.raises(ValueError, match=r"train them with Models\(..., weights=True\)"):
-        rebuild(replace(EVEN, weights=False), trained)
+    with pytest.raises(ValueError, match=r"train with Models\(..., weights=\(1,\)\)"):
+        rebuild(EVEN, trained, epoch=1)
 
 
 # attacks on them
@@ -116,7 +124,7 @@ def test_queries_are_asked_of_the_ensemble_about_the_target_s_samples(trained):
     config = Queried(replace(EVEN, count=2), ("label-augmentation", "gradient-weights", "gradient-input"), models=2)
     cell = config.compute([trained], scratch=None)
     target = Target(rebuild(config.target, trained))
-    x, labels = evaluated(EVEN).samples()
+    x, labels = evaluated(EVEN.pipeline).samples()
     expected = {
         "label-augmentation": label_only.augmentation_scores(target.probabilities, x, labels),
         "gradient-weights": gradients.weight_scores(target.log_p, target.params, x, labels),
@@ -178,7 +186,7 @@ def test_small_steps_do_not_vanish_in_bytes(bytes_for_textures):
     cell.info["made_with"] = {"device": "none"}
     names = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
     found = Queried(EVEN, names).compute([cell], scratch=None).arrays
-    (model,), (x, labels) = rebuild(EVEN, cell), evaluated(EVEN).samples()
+    (model,), (x, labels) = rebuild(EVEN, cell), evaluated(EVEN.pipeline).samples()
     target = Target(model)
     scaled = (x / 255 - model.scale.mean) / model.scale.std
     noise = {"stds": asking.NOISE_STDS, "repeats": asking.REPEATS, "seed": seeds.derive(0, "queried")}
@@ -195,10 +203,11 @@ def test_bits_are_flipped_on_tables_of_bits(monkeypatch):
     draw = np.random.default_rng(0)
     x = torch.from_numpy(draw.integers(0, 2, (80, 20)).astype(np.float32))
     bits = data.Dataset("location30", x, torch.from_numpy(draw.integers(0, 3, 80)), 30)
-    monkeypatch.setattr("mialab.cells.models._load", lambda *arguments: bits)
-    monkeypatch.setattr("mialab.cells.models.size_of", lambda *arguments, **options: bits)
+    monkeypatch.setattr("mialab.cells.pipeline._load", lambda *arguments: bits)
+    monkeypatch.setattr("mialab.data.known.known", lambda *arguments, **options: bits)
     recipe = replace(DENSE, epochs=30, lr=1e-2)
-    config = Models("location30", "tabular", recipe, epochs=(30,), arrangement="carlini", weights=True)
+    pipeline = Pipeline("location30", "tabular", (Phase(recipe),), arrangement=Arrangement("carlini"))
+    config = Models(pipeline, epochs=(30,), weights=(30,))
     cell = made(config)
     cell.info["made_with"] = {"device": "none"}
     scores = Queried(config, ("label-flips",)).compute([cell], scratch=None).arrays["scores_label-flips"]
@@ -237,7 +246,7 @@ def test_an_attack_takes_no_more_queries_of_a_sample_than_its_settings_say(name,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": TINY}, r"train them with Models\(..., weights=True\)"),
+        ({"target": TINY}, r"train them with Models\(..., epochs=\(..., 3\), weights=\(3,\)\)"),
         ({"target": replace(EVEN, count=2)}, "1 models do not fill cells of 2"),
         ({"target": replace(EVEN, first=1)}, "from model 0 on"),
         ({"models": 0}, "0 models do not fill"),

@@ -171,7 +171,8 @@ def test_cells_that_presets_share_are_shown_once(store):
 def test_gathering_computes_nothing(store, monkeypatch):
     for kind in (Trained, Measured):
         monkeypatch.setattr(kind, "compute", None)
-    assert show.gather(experiment(), store, preset="smoke") == [Result("toy/table", "smoke", "local", "", (), 6)]
+    lacks = tuple(config.columns() for config in experiment().grid("smoke"))
+    assert show.gather(experiment(), store, preset="smoke") == [Result("toy/table", "smoke", "local", "", (), 6, lacks)]
     assert not Path(store.root).exists()
 
 

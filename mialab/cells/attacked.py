@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mialab import attacks, audit, splits
+from mialab import attacks, audit, fusion, splits
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import curve, devices, rows, setting
@@ -69,6 +69,7 @@ class Attacked(Config):
             raise ValueError(f"Attacked: {self.models} models do not fill cells of {self.target.count} from model 0 on")
         if not 1 <= self.size <= self.models or not 1 <= self.subsets <= math.comb(self.models, self.size):
             raise ValueError(f"Attacked: there are no {self.subsets} subsets of {self.size} of {self.models} models")
+        fusion.get(self.fusion)  # a ValueError, with close names, where there is no such rule
         if wrong := self._misfit():
             raise ValueError(f"Attacked: {wrong}")
 
@@ -110,8 +111,8 @@ class Attacked(Config):
         )
 
     def versions(self) -> dict[str, int]:
-        """The versions of the attacks that are run."""
-        return attacks.versions(self.attacks)
+        """The versions of the attacks that are run, and of the fusion."""
+        return attacks.versions(self.attacks) | {f"fusion {self.fusion}": fusion.get(self.fusion).version}
 
     def needs(self) -> tuple[Models | Shadows, ...]:
         models = self.target.cells(self.models)

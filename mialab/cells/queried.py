@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mialab import attacks as registry
-from mialab import audit, splits
+from mialab import audit, fusion, splits
 from mialab.attacks.target import Target
 from mialab.cells.attacked import KNOWN, known_mask
 from mialab.cells.models import Models, predictions, rebuild
@@ -77,8 +77,8 @@ class Queried(Config):
         return {**self.target.columns(), "epoch": self._epoch, "models": self.models, "fusion": self.fusion}
 
     def versions(self) -> dict[str, int]:
-        """The versions of the attacks that are run."""
-        return registry.versions(self.attacks)
+        """The versions of the attacks that are run, and of the fusion."""
+        return registry.versions(self.attacks) | {f"fusion {self.fusion}": fusion.get(self.fusion).version}
 
     def needs(self) -> tuple[Models, ...]:
         return self.target.cells(self.models)
