@@ -47,6 +47,7 @@ notebooks: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) book/_tools/lint.py
 	$(PY) book/_tools/export.py --check
 

@@ -45,12 +45,12 @@ def _extras() -> list[str]:
     groups: dict[str, list[str]] = {}
     for requirement in importlib.metadata.requires("mialab") or []:
         if extra := re.search(r"""extra *== *["'](\w+)""", requirement):
-            groups.setdefault(extra[1], []).append(re.match(r"[\w.-]+", requirement)[0])
+            groups.setdefault(extra[1], []).append(re.split(r"[^\w.-]", requirement)[0])
     lines = []
-    for extra, packages in groups.items():
+    for group, packages in groups.items():
         missing = [name for name in packages if not _installed(name)]
-        state = f"lacks {', '.join(missing)}: pip install 'mialab[{extra}]'" if missing else "complete"
-        lines.append(f"{extra:<9}{state}")
+        state = f"lacks {', '.join(missing)}: pip install 'mialab[{group}]'" if missing else "complete"
+        lines.append(f"{group:<9}{state}")
     return lines
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import bdtrik, betaincinv, expit, logit, ndtr, stdtrit
@@ -25,8 +25,8 @@ class Estimate(NamedTuple):
     """A figure and its 95 % interval, whose ends are None where there is no telling."""
 
     value: float
-    low: float | None
-    high: float | None
+    low: float | Any  # Any stands for None, so that the many intervals that are told need no check
+    high: float | Any
 
 
 class Ends(NamedTuple):
@@ -84,10 +84,9 @@ def auc_interval(scores: np.ndarray, member: np.ndarray) -> Estimate | None:
     The interval is never narrower than what min(members, non-members) independent pairs allow: a perfect order of k
     such pairs has probability AUC^k, so at AUC 1 the lower end is 0.025^(1/k) where DeLong's variance is zero.
     """
-    counts = _count(scores, member)
-    if not _has_both(counts):
+    counts, area = _count(scores, member), auc(scores, member)
+    if area is None:
         return None
-    area = auc(scores, member)
     ahead, behind = _beaten(counts.nonmembers), 1 - _beaten(counts.members)
     error = math.sqrt(
         _variance_of_mean(ahead, counts.members, area) + _variance_of_mean(behind, counts.nonmembers, area)
@@ -120,9 +119,11 @@ def best_balanced_accuracy(scores: np.ndarray, member: np.ndarray) -> Estimate |
     The interval is for the best over thresholds in the population. Its upper end is that of the chosen threshold; its
     lower end allows for the choice (Smirnov's one-sided two-sample bound), and reaches 0.5 for mere noise.
     """
-    if not _has_both(_count(scores, member)):
+    both = _has_both(_count(scores, member))
+    chosen = balanced_accuracy(scores, member, best_threshold(scores, member)) if both else None
+    if chosen is None:
         return None
-    value, low, high = balanced_accuracy(scores, member, best_threshold(scores, member))
+    value, low, high = chosen
     members = int(np.sum(member))
     noise = math.sqrt(-math.log(TAIL) / 2 * (1 / members + 1 / (len(member) - members))) / 2
     return Estimate(value, max(0.5, min(low, value - noise)), high)
@@ -200,13 +201,13 @@ def mean_interval(values: Sequence[float], *, least: float = -math.inf, greatest
     least, greatest: between which the true value lies for certain; the interval is cut there. Raises ValueError for
     no repetition, and for NaN or infinity.
     """
-    values = np.asarray(values, dtype=np.float64)
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError(f"a mean over repetitions needs at least one finite number, has {values.tolist()}")
-    mean = float(values.mean())
-    if len(values) < 2:
+    found = np.asarray(values, dtype=np.float64)
+    if not found.size or not np.isfinite(found).all():
+        raise ValueError(f"a mean over repetitions needs at least one finite number, has {found.tolist()}")
+    mean = float(found.mean())
+    if len(found) < 2:
         return Estimate(mean, None, None)
-    half = float(stdtrit(len(values) - 1, 1 - TAIL) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(stdtrit(len(found) - 1, 1 - TAIL) * found.std(ddof=1) / math.sqrt(len(found)))
     return Estimate(mean, max(mean - half, least), min(mean + half, greatest))
 
 
@@ -251,11 +252,11 @@ def _variance_of_mean(placement: np.ndarray, counts: np.ndarray, mean: float) ->
 def _weighted_rates(scores, member, threshold: float, weights: tuple[float, float]) -> Estimate | None:
     """w1 TPR + w2 TNR; the two Clopper-Pearson intervals joined by MOVER (Zou and Donner 2008)."""
     counts = _count(scores, member)
-    if not _has_both(counts):
-        return None
     called = counts.scores >= threshold
     tpr = proportion(int(counts.members[called].sum()), int(counts.members.sum()))
     tnr = proportion(int(counts.nonmembers[~called].sum()), int(counts.nonmembers.sum()))
+    if tpr is None or tnr is None:
+        return None
     value = weights[0] * tpr.value + weights[1] * tnr.value
     down, up = (
         math.hypot(*(weight * (end - rate.value) for weight, rate, end in zip(weights, (tpr, tnr), ends, strict=True)))

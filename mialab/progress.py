@@ -18,6 +18,14 @@ def bar(steps: Iterable | None = None, *, show: bool = True, **options: Any) -> 
     return shown(steps, leave=False, **options)
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words, to two digits at most: an estimate claims no more."""
+    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < most * size:
+            return f"{seconds / size:.{1 if seconds < 9.5 * size and size > 1 else 0}f} {unit}"
+    return f"{seconds / 86_400:.{1 if seconds < 9.5 * 86_400 else 0}f} days"
+
+
 def _watched() -> bool:
     """Say whether output goes to a terminal or to a live notebook (Jupyter, Colab, VS Code)."""
     if multiprocessing.parent_process() is not None:  # a worker: the bar over its work is the parent's

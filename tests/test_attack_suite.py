@@ -14,7 +14,7 @@ from mialab.engine.store import Store, closure
 from mialab.experiments import PRESETS, attack_suite
 from mialab.experiments.attack_suite import SHADOWS, TARGET
 from mialab.metrics import too_few
-from mialab.results.lines import summary
+from mialab.results import summary
 from mialab.splits import Arrangement
 
 WITHOUT = ("gap", "loss", "loss-per-class")

@@ -104,6 +104,11 @@ def test_the_presets_kept_for_help_are_those_of_the_package():
         ("run toy/table --only -1/8", "argument --only"),
         ("run toy/table --jobs 0", "argument --jobs: found '0'; expected a whole number from 1 up"),
         ("run toy/table --jobs two", "argument --jobs: found 'two'"),
+        ("run toy/table --where data", "argument --where: found 'data'; expected COLUMN=VALUE, such as data=mnist"),
+        ("run toy/table --where date=digits", "unknown column 'date'; did you mean data or model or models? there are"),
+        ("run toy/table --where data=digit", "unknown data 'digit'; did you mean digits? there are digits"),
+        ("record toy/table --where data=digit", "unknown data 'digit'; did you mean digits? there are digits"),
+        ("record toy/table --where model=lenet5 --where modles=1", "unknown column 'modles'; did you mean models"),
         ("run toy/table --seeds 0", "argument --seeds: found '0'"),
         ("run toy/table --jobs 2 --scheduler tcp://a:1", "not allowed with argument"),
         ("run", "required: NAME; see mialab run --help"),
@@ -173,6 +178,30 @@ def test_fewer_seeds_are_run_and_shown_as_the_whole(toy, store, capsys):
     assert "missing" not in shown(toy, store, seeds=[0])
 
 
+def test_only_the_lines_asked_for_are_run_and_shown_and_the_whole_knows_what_is_missing(store, capsys, monkeypatch):
+    toy = experiment(data=("mnist", "digits", "adult"))
+    monkeypatch.setitem(experiments.ALL, "toy/table", toy)
+    asked = "toy/table --where data=mnist --where models=2 --where data=adult"
+    assert cli.main(["run", *asked.split()]) == 0
+    out = capsys.readouterr().out
+    there = [cell.columns() for cell in toy.grid("smoke") if store.has(cell)]
+    assert {(place["data"], place["models"]) for place in there} == {("mnist", 2), ("adult", 2)} and len(there) == 6
+    assert "local: 3 seeds\n" in out and "missing" not in out
+    assert out == shown(toy, store, where={"data": ["mnist", "adult"], "models": 2})
+    assert cli.main(["show", "toy/table", "--preset", "smoke"]) == 0
+    assert "local: 3 seeds, 12 cells missing: mialab run toy/table --preset smoke\n" in capsys.readouterr().out
+
+
+def test_the_command_that_show_names_computes_just_what_is_missing(store, capsys, monkeypatch):
+    toy = experiment(data=("mnist", "digits"))
+    monkeypatch.setitem(experiments.ALL, "toy/table", toy)
+    cli.main(["run", "toy/table", "--where", "data=mnist"])
+    cli.main(["show", "toy/table"])
+    [command] = re.findall(r"cells missing: mialab (.*)", capsys.readouterr().out)
+    assert command.endswith("--where data=digits") and cli.main(shlex.split(command)) == 0
+    assert all(store.has(cell) for cell in toy.grid("smoke"))
+
+
 def test_a_missing_data_set_fails_its_cells_alone_and_says_the_remedy_of_the_data(store, capsys, monkeypatch):
     monkeypatch.setitem(experiments.ALL, "toy/table", experiment(data=("digits", "absent")))
     assert cli.main(["run", "toy/table"]) == 1
@@ -188,13 +217,13 @@ def test_an_unwritable_store_fails_in_one_line(toy, tmp_path, capsys):
     assert out == "" and err.count("\n") == 1 and "cannot write to the store" in err and "--store" in err
 
 
-def test_an_interrupted_run_exits_with_130_and_no_traceback(toy, capsys, monkeypatch):
+def test_an_interrupted_run_exits_with_130_one_line_and_no_traceback(toy, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trained, "compute", interrupted)
     assert cli.main(["run", "toy/table"]) == 130
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "interrupted; finished cells are kept: run again to go on\n")
 
 
 @pytest.mark.filterwarnings("default")
@@ -262,6 +291,24 @@ def test_the_command_that_a_refused_record_names_completes_it(toy, capsys):
     assert cli.main(["record", "toy/table"]) == 0
 
 
+def test_some_lines_are_recorded_and_shown_and_others_join_them_from_another_store(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(experiments.ALL, "toy/table", experiment(data=("mnist", "digits")))
+    for name in ("mnist", "digits"):
+        line = ["--where", f"data={name}", "--store", str(tmp_path / name)]
+        assert cli.main(["run", "toy/table", *line]) == cli.main(["record", "toy/table", *line]) == 0
+        if name == "mnist":
+            capsys.readouterr()
+            cli.main(["show", "toy/table"])
+            out = capsys.readouterr().out
+            assert "3 seeds, 6 cells missing: mialab run toy/table --preset smoke --where data=digits\n" in out
+            assert "    lines not complete: data digits\n" in out and "data mnist" in out
+    [made] = records.load()
+    assert {row["data"] for row in made.rows} == {"mnist", "digits"} and len(made.rows) == 36
+    capsys.readouterr()
+    cli.main(["show", "toy/table"])
+    assert "missing" not in capsys.readouterr().out
+
+
 # experiments
 
 
@@ -281,6 +328,12 @@ def test_every_experiment_is_listed_with_data_cells_cost_and_records(toy, capsys
     [own] = [block for block in blocks if block.startswith("toy/table")]
     smoke, course = own.splitlines()[3:5]
     assert smoke.endswith(records.load()[0].device) and course.endswith("  -")
+
+
+def test_the_one_call_takes_the_lines_that_are_wanted(toy, store):
+    found = results.result("toy/table", store=store, where={"models": 2})
+    assert {row["models"] for row in found.rows} == {2} and found.missing == 0
+    assert sum(map(store.has, toy.grid("smoke"))) == 3
 
 
 def test_listing_experiments_loads_no_data(capsys, monkeypatch):

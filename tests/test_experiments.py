@@ -25,7 +25,7 @@ from mialab.chapters.targets import target, targets
 from mialab.engine.run import run as run_cells
 from mialab.engine.store import Cell, Store, closure, settings
 from mialab.experiments import PRESETS, basics
-from mialab.results.lines import local, series, summary
+from mialab.results import local, series, summary
 from mialab.training import Phase
 
 GRIDS = [pytest.param(one, preset, id=f"{one.name}-{preset}") for one in experiments.ALL.values() for preset in PRESETS]

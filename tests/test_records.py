@@ -8,12 +8,15 @@ import pytest
 import toy_cases
 from toy_cases import Measured, Trained, experiment
 
-from mialab import experiments
+from mialab import claims, experiments
+from mialab.claims import Claim, Effect, First, Last
+from mialab.claims.claim import above
 from mialab.engine.store import Store
-from mialab.results import lines, recording, records, show
+from mialab.results import curves, recording, records, show
 from mialab.results.lines import local
+from mialab.results.recorded import outdated, stale, together
 from mialab.results.recording import record
-from mialab.results.records import RecordError, load, read, stale
+from mialab.results.records import RecordError, load, read
 
 COMMITTED = Path(__file__).parents[1] / "book" / "results"
 
@@ -109,7 +112,7 @@ def test_rows_of_different_columns_keep_theirs(tmp_path, toy, store):
 
 
 def test_where_cells_were_made_with_several_versions_all_are_named():
-    assert records.together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
+    assert together([{"torch": "2", "python": "3"}, {"torch": "1", "python": "3"}]) == {
         "torch": "1 + 2",
         "python": "3",
     }
@@ -350,7 +353,7 @@ def test_some_lines_can_be_recorded_and_later_ones_join_them(several, store, mon
     assert half.missing_at({"data": "mnist"}) == 0 and half.missing_at({"data": "digits"}) == 6
     for cell in digits:
         store.get(cell)
-    monkeypatch.setattr(recording, "together", lambda several: {**records.together(several), "code": "later"})
+    monkeypatch.setattr(recording, "together", lambda several: {**together(several), "code": "later"})
     whole = read(record(several, "smoke", store, where={"data": ["digits"]}))
     assert [line.columns["data"] for line in whole.lines] == ["mnist"] * 2 + ["digits"] * 2, "in the grid's order"
     assert whole.lines[:2] == first.lines, "what was recorded stays, with what made it"
@@ -372,6 +375,113 @@ def test_values_of_one_column_are_alternatives_and_columns_are_all_required(seve
     assert [cell.columns()["models"] for cell in chosen] == [2, 2]
 
 
+def test_a_value_may_be_a_number_or_text_alone_or_among_others(several):
+    asked = [{"models": 2}, {"models": "2"}, {"models": [2]}, {"models": ("2",)}]
+    assert len({several.grid("smoke", where=where) for where in asked}) == 1
+
+
+def test_values_that_no_line_has_at_once_are_refused(several):
+    cells = several.cells
+    mixed = replace(several, cells=lambda preset, seed: cells(preset, seed)[1:3])  # mnist with 2, digits with 1
+    with pytest.raises(ValueError, match="no line has data mnist and models 1 at once; leave out one of these columns"):
+        mixed.grid("smoke", where={"data": "mnist", "models": 1})
+
+
+def test_a_line_recorded_again_replaces_itself_and_leaves_the_others(several, store, monkeypatch):
+    before = read(recorded(several, store))
+    monkeypatch.setattr(recording, "together", lambda several: {**together(several), "code": "later"})
+    after = read(record(several, "smoke", store, where={"data": "digits", "models": 1}))
+    assert [line.code == "later" for line in after.lines] == [False, False, True, False]
+    assert [line.rows for line in after.lines] == [line.rows for line in before.lines]
+    assert after.code == f"{before.code} + later" and len(load()) == 1
+
+
+def test_a_record_says_which_lines_of_the_grid_it_lacks(several, store):
+    for cell in several.grid("smoke", where={"models": 2}):
+        store.get(cell)
+    path = record(several, "smoke", store, where={"models": 2})
+    assert [columns["data"] for columns in read(path).absent] == ["mnist", "digits"]
+    assert {columns["models"] for columns in read(path).absent} == {1}
+    assert read(recorded(several, store)).absent == ()
+
+
+def test_claims_are_decided_where_a_record_has_all_lines_and_undecided_where_it_lacks_some(several, store, monkeypatch):
+    compute = Measured.compute
+
+    def spread(cell, inputs, *, scratch):
+        made = compute(cell, inputs, scratch=scratch)
+        for row in made.info["rows"]:
+            row["auc"] += 0.001 * row["seed"] * row["models"]
+        return made
+
+    def judged():
+        results = [result for made in load() for result in made.results()]
+        return [(found.verdict, found.missing) for found in claims.verdicts(results, [claim])]
+
+    def three(preset, seed):
+        return tuple(replace(cell, models=models) for cell in several.cells(preset, seed)[::2] for models in (1, 2, 4))
+
+    monkeypatch.setattr(Measured, "compute", spread)
+    monkeypatch.setitem(experiments.ALL, "toy/table", toy := replace(several, cells=three))
+    places = tuple({"data": name, "model": "lenet5"} for name in ("mnist", "digits"))
+    gain = Effect("auc", {"models": Last(), "attack": "gap"}, {"models": First(), "attack": "gap"})
+    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
+    for cell in toy.grid("course"):
+        store.get(cell)
+    record(toy, "course", store, where={"data": "mnist"})
+    assert judged() == [("supported", 0), ("not run", 0)]
+    record(toy, "course", store, where={"data": "digits", "models": [1, 2]})
+    assert judged() == [("supported", 0), ("undecided", 3)], "four models, the last of all, are still to come"
+    record(toy, "course", store, where={"data": "digits", "models": 4})
+    assert judged() == [("supported", 0), ("supported", 0)]
+
+
+def test_what_moves_to_the_superseded_still_knows_that_it_is_a_part(several, store, monkeypatch):
+    monkeypatch.setattr(Measured, "versions", lambda cell: {"odd": 1} if cell.models == 2 else {})
+    recorded(several, store)
+    monkeypatch.setattr(Measured, "versions", lambda cell: {"odd": 2} if cell.models == 2 else {})
+    [fresh, gone] = load()[0].results()
+    assert (fresh.missing, gone.missing) == (6, 6) and gone.missing_at({"data": "mnist"}) == 3
+    recorded(several, store)
+    [now, old] = [result for made in load() for result in made.results()]
+    assert (now.origin, now.missing, old.origin, old.missing) == ("recorded", 0, "superseded", 6)
+    assert {columns["models"] for columns in old.missing_lines()} == {1}
+
+
+def test_a_line_to_whose_setting_the_code_adds_a_cell_is_stale(toy, store, monkeypatch):
+    made = read(recorded(toy, store))
+
+    @dataclass(frozen=True)
+    class Also(Measured):
+        KIND = "toyalso"
+
+    def more(preset, seed):
+        cells = toy.cells(preset, seed)
+        return (*cells, Also(cells[0].target, 1))
+
+    monkeypatch.setitem(experiments.ALL, "toy/table", replace(toy, cells=more))
+    assert [line.columns["models"] for line in outdated(made)] == [1]
+    assert stale(made) == "1 of its 2 lines: 0 of its 9 cells are no longer in the grid, 3 are new"
+
+
+def test_cells_that_both_runs_need_keep_the_seconds_of_a_training_that_the_second_store_lacks(toy, store, tmp_path):
+    first = read(recorded(toy, store))
+    for config in {cell.target for cell in toy.grid("smoke")}:
+        for path in store.folder(config).iterdir():
+            path.unlink()
+        store.folder(config).rmdir()
+    again = read(record(toy, "smoke", store))
+    assert {c["name"]: c["seconds"] for c in again.cells} == {c["name"]: c["seconds"] for c in first.cells}
+
+
+def test_rows_that_contradict_what_their_cell_says_it_is_of_are_refused(toy, store, monkeypatch):
+    for cell in toy.grid("smoke"):
+        store.get(cell)
+    monkeypatch.setattr(Measured, "columns", lambda cell: {"data": "digits", "models": 9 + cell.models})
+    with pytest.raises(RecordError, match="one of its rows has models = 1, its line 10; mend its cells"):
+        record(toy, "smoke", store)
+
+
 def test_a_raised_version_makes_stale_just_the_lines_that_use_it(several, store, monkeypatch):
     def raised(by):
         monkeypatch.setattr(Measured, "versions", lambda cell: {"odd": by} if is_odd(cell) else {})
@@ -383,7 +493,7 @@ def test_a_raised_version_makes_stale_just_the_lines_that_use_it(several, store,
     made = read(recorded(several, store))
     assert stale(made) is None
     raised(3)
-    assert [line.columns["data"] for line in records.outdated(made)] == ["digits"]
+    assert [line.columns["data"] for line in outdated(made)] == ["digits"]
     assert stale(made) == "1 of its 4 lines: they are made with odd of version 2, the code makes version 3"
     assert [(result.origin, len(result.rows)) for result in made.results()] == [("recorded", 27), ("superseded", 9)]
     again = read(recorded(several, store))
@@ -404,13 +514,47 @@ def test_curves_travel_in_records_and_have_an_interval_at_each_point(toy, store,
     monkeypatch.setattr(Measured, "compute", with_curve)
     [result] = read(recorded(toy, store)).results()
     assert result.curves[0]["points"] == {"epoch": [1, 2], "loss": [2.0, 0.333333]}
-    single, double = lines.mean_curves(result.curves, "training")
+    single, double = curves.mean_curves(result.curves, "training")
     assert (single["models"], single["seeds"], single["points"]["epoch"]) == (1, 3, [1, 2])
     value, low, high = single["points"]["loss"][0]
     assert value == 3.0 and (value - low) == pytest.approx(4.303 / 3**0.5, abs=1e-3) and high - value == value - low
-    assert lines.mean_curves(result.curves, "attack") == []
+    assert curves.mean_curves(result.curves, "attack") == []
     shown = show.to_dict(toy, [result])["results"][0]["curves"]
     assert shown[0]["points"]["loss"][0] == {"value": value, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("curve", "cause"),
+    [
+        ({"points": {"epoch": [1, 2], "loss": [0.5]}}, "its curve training has columns of different lengths"),
+        ({"points": [1, 2]}, "what stands for points of its curve training is of type list"),
+        ({"seed": 9}, "its curve training is of seed 9, its rows of others"),
+        ({"curve": None}, "the name of one of its curves is of type NoneType"),
+        ({"points": {"loss": [float("nan")]}}, "has points = {'loss': .nan.}"),
+        ({"models": 7}, "has models = 7, its line 1"),
+    ],
+)
+def test_a_curve_that_is_none_is_not_recorded(toy, store, monkeypatch, curve, cause):
+    compute = Measured.compute
+
+    def with_curve(cell, inputs, *, scratch):
+        made = compute(cell, inputs, scratch=scratch)
+        good = {**cell.columns(), "seed": cell.target.seed, "curve": "training", "points": {"epoch": [1]}}
+        made.info["curves"] = [good | curve]
+        return made
+
+    monkeypatch.setattr(Measured, "compute", with_curve)
+    with pytest.raises(RecordError, match=cause):
+        recorded(toy, store)
+
+
+def test_what_the_settings_of_many_cells_share_stands_once_in_the_file(toy, store, monkeypatch):
+    monkeypatch.setattr(Measured, "versions", lambda cell: {f"attack-{number}": 1 for number in range(20)})
+    path = recorded(toy, store)
+    content = json.loads(path.read_text())
+    assert path.read_text().count("attack-19") == 1 and len(content["shared"]) == 1
+    assert [cell["versions"] for cell in content["cells"][1:3]] == [{"shared": 0}] * 2
+    assert [cell["versions"]["attack-19"] for cell in read(path).cells if cell["kind"] == "toymeasured"] == [1] * 6
 
 
 # those of the book

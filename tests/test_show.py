@@ -8,7 +8,8 @@ from toy_cases import Measured, Trained, experiment
 
 from mialab.engine.store import Store
 from mialab.results import show
-from mialab.results.lines import Result, local, summary
+from mialab.results.lines import Result, local
+from mialab.results.means import summary
 from mialab.results.tables import WIDTH, table
 
 TABLE = """\
@@ -84,6 +85,79 @@ def test_missing_cells_are_counted_with_the_command_that_computes_them(store):
     text = show.text(experiment(), [result])
     assert "local: 1 seed, 5 cells missing: mialab run toy/table --preset smoke" in text
     assert show.to_dict(experiment(), [result])["results"][0]["missing"] == 5
+
+
+def test_missing_lines_are_named_and_asked_for_by_the_column_that_tells_them_from_those_that_are_there(store):
+    toy = experiment(data=("mnist", "digits", "adult"))
+    for cell in toy.grid("smoke", where={"data": "mnist"}):
+        store.get(cell)
+    result = local(toy, "smoke", store)
+    text = show.text(toy, [result])
+    assert "12 cells missing: mialab run toy/table --preset smoke --where data=digits --where data=adult\n" in text
+    assert "    lines not complete: data digits, adult\n" in text
+    store.get(toy.grid("smoke")[2])  # one seed of the first line on digits
+    result = local(toy, "smoke", store)
+    lines = show.text(toy, [result]).splitlines()
+    assert "11 cells missing: mialab run toy/table --preset smoke" in lines[3] and "--where" not in lines[3]
+    assert lines[4] == "    lines not complete: data digits: models 1, 2; data adult: models 1, 2"
+    incomplete = show.to_dict(toy, [result])["results"][0]["incomplete"]
+    assert len(incomplete) == 4 and {"data": "adult", "model": "lenet5", "method": "none", "models": 2} in incomplete
+
+
+def test_a_complete_result_names_no_missing_line(store):
+    result = computed(experiment(), store)
+    assert result.missing_lines() == [] and result.missing_where() == {}
+    assert "not complete" not in show.text(experiment(), [result])
+
+
+def test_the_only_line_is_named_where_some_of_its_seeds_are_missing(store):
+    toy = experiment()
+    single = replace(toy, cells=lambda preset, seed: toy.cells(preset, seed)[:1])
+    store.get(single.grid("smoke")[0])
+    text = show.text(single, [local(single, "smoke", store)])
+    assert "    lines not complete: data digits, model lenet5, method none: models 1\n" in text
+
+
+def test_many_missing_lines_are_counted(store):
+    toy = experiment(data=tuple(f"d{number}" for number in range(9)))
+    for number in range(9):
+        store.get(toy.grid("smoke", where={"data": f"d{number}", "models": 1})[0])
+    text = show.text(toy, [local(toy, "smoke", store)])
+    assert "45 cells missing" in text and "; data d5: models 1, 2 and 6 more\n" in text
+    assert "data d6: " not in text
+
+
+def test_lines_of_which_only_some_seeds_are_missing_are_not_complete(store):
+    for cell in experiment().grid("smoke")[:5]:
+        store.get(cell)
+    assert "    lines not complete: models 2\n" in show.text(experiment(), [local(experiment(), "smoke", store)])
+
+
+def test_a_column_that_some_rows_lack_is_a_dash():
+    toy = experiment(by=("data", "model", "method", "keep"), values=("auc",))
+    kept = [{"keep": 0.25, "method": "prune"}, {"method": "none"}]
+    rows = [{"data": "mnist", "model": "lenet5", "seed": seed, "auc": 0.5, **own} for own in kept for seed in range(2)]
+    lines = show.text(toy, [Result("toy/table", "smoke", "local", "", tuple(rows), 0)]).splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith(("prune ", "none "))] == [
+        ["prune", "0.25"],
+        ["none", "-"],
+    ]
+
+
+def test_an_experiment_may_declare_columns_of_its_own():
+    toy = experiment(by=("data",), values=("gradient_norm", "weights"))
+    rows = [{"data": "mnist", "seed": seed, "gradient_norm": 2.0 + seed, "weights": 61706} for seed in range(3)]
+    result = Result("toy/table", "smoke", "local", "", tuple(rows), 0)
+    assert "gradient norm" in show.text(toy, [result]) and "3 [0.5159, 5.484]" in show.text(toy, [result])
+    [line] = show.to_dict(toy, [result])["results"][0]["lines"]
+    assert line["weights"]["value"] == 61706 and line["gradient_norm"]["value"] == 3
+
+
+def test_curves_are_named_below_the_tables(store):
+    toy, result = experiment(), computed(experiment(), store)
+    curve = {"data": "digits", "seed": 0, "curve": "attack nasr-paper", "points": {"epoch": [1], "auc": [0.5]}}
+    assert "curves: " not in show.text(toy, [result])
+    assert "\ncurves: attack nasr-paper: see --json OUT\n" in show.text(toy, [replace(result, curves=(curve,))])
 
 
 def test_a_single_seed_shows_the_interval_of_its_own_row(store):

@@ -12,6 +12,7 @@ torch. Explained in the chapter "The attack suite".
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from mialab import catalogue
 from mialab.attacks import asking, lira, nasr, neural, rmia, shadow, thresholds, vulnerability, white_box
@@ -37,7 +38,10 @@ __all__ = [
 ]
 
 
-def _registered(names: Iterable[str], attacks: Iterable[Attack]) -> dict[str, Attack]:
+Kind = TypeVar("Kind", bound=Attack)
+
+
+def _registered(names: Iterable[str], attacks: Iterable[Kind]) -> dict[str, Kind]:
     """The attacks by name, in the catalogue's order; KeyError for a name without an attack, or the other way round."""
     found = {attack.name: attack for attack in attacks}
     if different := found.keys() ^ set(names):
@@ -46,8 +50,8 @@ def _registered(names: Iterable[str], attacks: Iterable[Attack]) -> dict[str, At
 
 
 MODULES = (thresholds, vulnerability, neural, white_box, nasr, shadow, lira, rmia)
-ALL = _registered(catalogue.USUAL, (attack for module in MODULES for attack in module.ATTACKS))
-VARIANTS = _registered(catalogue.VARIANTS, (*lira.VARIANTS, *rmia.VARIANTS))
+ALL: dict[str, Attack] = _registered(catalogue.USUAL, (attack for module in MODULES for attack in module.ATTACKS))
+VARIANTS: dict[str, Attack] = _registered(catalogue.VARIANTS, (*lira.VARIANTS, *rmia.VARIANTS))
 QUERIES = _registered(catalogue.QUERIES, asking.ATTACKS)
 
 

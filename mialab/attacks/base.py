@@ -85,7 +85,7 @@ class Evidence:
     log_p: np.ndarray  # float64 [n, classes]: their logarithms, precise where p rounds to 1
     features: np.ndarray  # float [n, f]: fused confidences, or all models' side by side (white box)
     labels: np.ndarray  # int64 [n]
-    answers: np.ndarray = None  # type: ignore[assignment]  # int64 [n]: the label that is answered; None: p's argmax
+    answers: np.ndarray | Any = None  # int64 [n]: the label that is answered; None: p's argmax
     log_confidences: np.ndarray | None = None  # float [models, n, classes]: each model's own log-probabilities
     x: np.ndarray | None = None  # [n, ...]: the samples themselves
     references: References | None = None  # outputs of models trained on random halves, with their membership

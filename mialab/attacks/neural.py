@@ -69,7 +69,7 @@ def per_class(
     if not len(classes):
         raise NotEnough(_reason(variant))
     scores, inputs = np.zeros((EPOCHS if every_epoch else 1, len(evidence.labels))), _inputs(evidence)
-    for label in classes:
+    for label in classes.tolist():
         alike, taught = evidence.labels == label, known.part(evidence.labels[known.rows] == label)
         rng = _rng(seed, variant.name, label)
         scores[:, alike] = _answers(variant, evidence, taught, inputs[alike], rng, every_epoch)

@@ -82,7 +82,7 @@ def best_a(references: References) -> float:
     return GRID[np.argmax(np.mean(areas, axis=0))]
 
 
-def _areas(references: References, stand_in: int) -> list[float] | None:
+def _areas(references, stand_in):
     """AUC for each a of the grid against one shadow; None where it or its references show one side only."""
     others = np.arange(len(references.member)) != stand_in
     judged = ~references.member[others].all(axis=0)  # some other shadow was trained without the sample

@@ -33,7 +33,9 @@ class Target:
         if not models:
             raise ValueError("no models: give at least one")
         self.models = [copy.deepcopy(model).eval().requires_grad_(False) for model in models]
-        self.params = {f"{k}.{name}": p for k, model in enumerate(self.models) for name, p in model.named_parameters()}
+        self.params: dict[str, Tensor] = {
+            f"{k}.{name}": p for k, model in enumerate(self.models) for name, p in model.named_parameters()
+        }
         self.device = next(iter(self.params.values())).device
 
     def log_p(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -54,7 +56,8 @@ class Target:
         A network of `mialab.models` scales by its `scale`, and takes scaled inputs as they are; others take x itself.
         """
         x = x.to(self.device)
-        return self.models[0].scale(x) if hasattr(self.models[0], "scale") else x
+        scale = getattr(self.models[0], "scale", None)
+        return x if scale is None else scale(x)
 
     def loss_of(self, x: Tensor, labels: Tensor) -> Tensor:
         """Each sample's cross-entropy in nats [n], differentiable in x."""

@@ -72,7 +72,8 @@ def measured(
     """What scores [n] achieve on the samples that are not known, at the threshold of `threshold`."""
     at = threshold(scores, member, known_mask, best=best)
     parts = (~known_mask, ~known_mask & correct, ~known_mask & ~correct)
-    return Result(scores, *(_figures(scores[part], member[part], at) for part in parts), beyond, curve)
+    everyone, right, wrong = (_figures(scores[part], member[part], at) for part in parts)
+    return Result(scores, everyone, right, wrong, beyond, curve)
 
 
 def threshold(scores: np.ndarray, member: np.ndarray, known_mask: np.ndarray, *, best: bool) -> float | None:

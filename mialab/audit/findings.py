@@ -38,7 +38,7 @@ class Findings:
     notes: tuple[str, ...] = ()
 
     @property
-    def accuracies(self) -> tuple[Estimate, Estimate]:
+    def accuracies(self) -> tuple[Estimate | None, Estimate | None]:
         """The answer's accuracy on members and on non-members, each with its Clopper-Pearson interval."""
         counted = zip(self.accuracy, counts(self.member), strict=True)
         members, nonmembers = (metrics.proportion(round(share * n), n) for share, n in counted)

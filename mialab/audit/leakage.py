@@ -68,7 +68,7 @@ class Leakage:
     def cap(self) -> float:
         """Balanced accuracy that no attack on the true class's confidence, and label, should exceed; 1 if unknown."""
         estimates = [one for one in (self.confidence, self.confidence_per_class) if one is not None]
-        return max((one.accuracy.high for one in estimates), default=1.0)
+        return max((float(one.accuracy.high) for one in estimates), default=1.0)
 
     def to_dict(self) -> dict:
         """The JSON of all five."""
@@ -82,7 +82,7 @@ class Leakage:
 
 def tv(estimate: Divergence) -> tuple[float, float]:
     """The total variation that the interval allows, lowest and highest."""
-    low, high = estimate.accuracy
+    low, high = map(float, estimate.accuracy)
     return 2 * low - 1, 2 * high - 1
 
 
@@ -166,7 +166,9 @@ def _proof(
         _called(own, thresholds) / len(own) * len(others) for own, others in zip(known, judged, strict=True)
     ]  # counts among as many samples as are evaluated
     totals = [len(own) for own in judged]
-    promised = [statistic(*zip(rate, totals, strict=True), confidence) for rate in zip(*expected, strict=True)]
+    promised = [
+        statistic((found, totals[0]), (blamed, totals[1]), confidence) for found, blamed in zip(*expected, strict=True)
+    ]
     chosen = thresholds[[np.argmax(promised)]]
     caught, accused = ((int(_called(own, chosen)[0]), len(own)) for own in judged)
     return statistic(caught, accused, confidence), caught, accused
@@ -192,7 +194,7 @@ def _js(caught: Rate, accused: Rate, confidence: float) -> float:
     tail = (1 - confidence) / 2
     tpr = float(clopper_pearson(*caught, tail).low)
     fpr = 1 - float(clopper_pearson(accused[1] - accused[0], accused[1], tail).low)
-    return float(divergence.js([tpr, 1 - tpr], [fpr, 1 - fpr])) if tpr > fpr else 0.0
+    return float(divergence.js(np.array([tpr, 1 - tpr]), np.array([fpr, 1 - fpr]))) if tpr > fpr else 0.0
 
 
 def _epsilon(caught: Rate, accused: Rate, confidence: float) -> float:

@@ -66,9 +66,9 @@ def audit(
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
     """
-    known, split, given = _asked(known, split, len(outputs.labels))
+    part, split, given = _asked(known, split, len(outputs.labels))
     rule = _rule(fusion)
-    settings = Settings(rule.name, white_box, known, split, seed)
+    settings = Settings(rule.name, white_box, part, split, seed)
     if references is not None:
         references.check(outputs)
     held = {
@@ -271,7 +271,7 @@ def _scores(attack: Attack, shown: _Shuffled, remarks: dict[str, list[str]]) -> 
     return scores
 
 
-def _asked(known, split, samples: int) -> tuple[float, str, np.ndarray | None]:
+def _asked(known, split, samples):
     """The share that is known, how it is split off, and the mask itself where the caller gave one."""
     if known is None or isinstance(known, Real | str):
         if split == GIVEN:

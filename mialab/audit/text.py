@@ -128,7 +128,7 @@ def _divergence_row(one: Divergence | None) -> tuple[str, ...]:
     js = f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
     chance = "<0.001" if one.null.p_value < LEAST_P else f"{one.null.p_value:.3f}"
     measures = (f"{one.bits:.4f}", f"{one.distance:.3f}", chance, f"{one.gain:.3f}")
-    bounds = (_range(*tv(one), decimals=3), _range(*(100 * share for share in one.accuracy), decimals=2))
+    bounds = (_range(*tv(one), decimals=3), _range(*(100 * float(share) for share in one.accuracy), decimals=2))
     return (js, *measures, *bounds)
 
 

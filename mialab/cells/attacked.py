@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mialab import attacks, audit, fusion, splits
+from mialab.attacks import References
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import curve, devices, rows, setting
@@ -122,7 +123,7 @@ class Attacked(Config):
         count = self.models // self.target.count
         trained, shadows = inputs[:count], inputs[count:]
         logits, arrays = predictions(trained, self.epoch), trained[0].arrays  # labels and roles are the same in all
-        held = {"references": self._references(shadows), "x": self._x()}
+        held: dict[str, Any] = {"references": self._references(shadows), "x": self._x()}
         subsets = self._subsets()
         reports = [
             audit.audit(
@@ -137,12 +138,12 @@ class Attacked(Config):
             )
             for number, subset in enumerate(subsets)
         ]
-        info = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
+        info: dict[str, Any] = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
         of = setting(self.target, trained[0], self.epoch, **self._own_columns())
         info |= {"rows": rows(of, self.seed, reports), "curves": self._curves(of, trained[0], reports[0])}
         return Cell(info, self._arrays(reports))
 
-    def _references(self, shadows: Sequence[Cell]) -> attacks.References | None:
+    def _references(self, shadows: Sequence[Cell]) -> References | None:
         if self.shadow is None:
             return None
         epoch = self.epoch if self.epoch in self.shadow.epochs else self.shadow.epochs[-1]
@@ -150,7 +151,8 @@ class Attacked(Config):
 
     def _subsets(self) -> list[list[int]]:
         """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few."""
-        draw, found = np.random.default_rng(derive(self.seed, "subsets", self.size)), {}
+        draw = np.random.default_rng(derive(self.seed, "subsets", self.size))
+        found: dict[tuple[int, ...], None] = {}
         while len(found) < self.subsets:
             parts = draw.permutation(self.models)[: self.models - self.models % self.size].reshape(-1, self.size)
             found |= {tuple(sorted(part)): None for part in parts.tolist()}

@@ -1,29 +1,36 @@
 """How long cells would take here, one after another: an epoch of each net is timed, other cells as the store saw them.
 
-Meant to be right within a factor of two: a plan for the evening, not a benchmark. What defenses add to a step is not
-timed, and audits that this store has never seen count for nothing: the estimate is then too low.
+Meant to be right within a factor of two: a plan for the evening, not a benchmark. Nets are timed with their defenses.
+Audits that this store has never seen count for nothing: the estimate is then too low.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from mialab import models, training
 from mialab.engine.run import recorded_seconds
+from mialab.engine.schedule import LARGE, cores, limited
 from mialab.engine.store import Config, Store, closure, open_store
 from mialab.seeds import derive, generator
+from mialab.training import Constant, Phase, Recipe
 
-STEPS = 2  # in the epoch that is timed, after one that warms up
-CPU_BATCH = 32  # on a CPU the arithmetic dominates: a smaller batch tells as much in less time
+OPERATIONS = 5e8  # multiply-adds forward that are timed: a tenth of a second or so
+MOST_STEPS = 40  # where even as many have fewer
+CPU_BATCH = 32  # of a large net: on a CPU its arithmetic dominates, and a smaller batch tells as much in less time
 
 
 class Work(NamedTuple):
-    """What a cell trains: so many networks, each for `epochs` over `rows` samples in batches."""
+    """What a cell trains: so many networks, each for `epochs` over `rows` samples in batches.
+
+    phases: all that the network goes through, the last of them here, if any has defenses.
+    """
 
     model: str
     shape: tuple[int, ...]
@@ -32,11 +39,13 @@ class Work(NamedTuple):
     rows: int
     epochs: int
     networks: int = 1
+    phases: tuple[Phase, ...] = ()
 
     @property
     def seconds(self) -> float:
         """Seconds of all networks, one after another."""
-        return self.networks * self.epochs * self.rows * _seconds_per_sample(*self[:4])
+        per_sample = _seconds_per_sample(self.model, self.shape, self.classes, self.batch, self.phases)
+        return self.networks * self.epochs * self.rows * per_sample
 
 
 def seconds(configs: Iterable[Config], *, store: Store | None = None) -> float:
@@ -50,14 +59,6 @@ def seconds(configs: Iterable[Config], *, store: Store | None = None) -> float:
         config.work().seconds if hasattr(config, "work") else known.get(config.KIND, 0.0)
         for config in closure(configs, store=store)
     )
-
-
-def duration(took: float) -> str:
-    """Seconds in words, to two digits at most: an estimate claims no more."""
-    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if took < most * size:
-            return f"{took / size:.{1 if took < 9.5 * size and size > 1 else 0}f} {unit}"
-    return f"{took / 86_400:.{1 if took < 9.5 * 86_400 else 0}f} days"
 
 
 class _Clock(training.Hooks):
@@ -75,11 +76,21 @@ class _Clock(training.Hooks):
 
 
 @cache
-def _seconds_per_sample(model: str, shape: tuple[int, ...], classes: int, batch: int) -> float:
-    """What a sample takes in training, forward and backward, by the very loop that is predicted."""
-    batch = batch if torch.cuda.is_available() else min(batch, CPU_BATCH)
-    rows, draw, clock = STEPS * batch, generator(derive(0, "cost")), _Clock()
+def _seconds_per_sample(
+    model: str, shape: tuple[int, ...], classes: int, batch: int, phases: tuple[Phase, ...] = ()
+) -> float:
+    """What a sample takes in training, forward and backward, by the very loop that is predicted, in the last phase."""
+    operations = models.multiply_adds(model, shape, classes)
+    if not torch.cuda.is_available() and batch * operations > OPERATIONS:
+        batch = min(batch, CPU_BATCH)
+    rows = batch * max(2, min(MOST_STEPS, int(OPERATIONS / (batch * operations))))
+    draw, clock = generator(derive(0, "cost")), _Clock()
+    carried: dict[str, Any] = {}
     data = torch.randn(rows, *shape, generator=draw), torch.randint(classes, (rows,), generator=draw)
-    recipe = training.Recipe(epochs=2, batch=batch, lr=1e-3)
-    training.fit(partial(models.build, model, shape, classes), data, recipe, hooks=[clock], progress=False)
-    return (clock.times[1] - clock.times[0]) / rows
+    build = partial(models.build, model, shape, classes)
+    with limited(1 if batch * operations < LARGE else cores()):
+        for phase in phases or (Phase(Recipe(epochs=2, lr=1e-3)),):
+            recipe = replace(phase.recipe, epochs=2, batch=batch, schedule=Constant(), warmup=0)
+            how: dict[str, Any] = {"defenses": phase.defenses, "carried": carried, "hooks": [clock], "progress": False}
+            carried = training.fit(build, data, recipe, reference=data, validation=data, **how).carried
+    return (clock.times[-1] - clock.times[-2]) / rows  # the first epoch warms up

@@ -97,6 +97,8 @@ class Pipeline:
     def columns(self) -> dict[str, Any]:
         """What tells rows of this pipeline from others: data, model, method, and what its defenses add."""
         columns = {"data": self.data, "model": self.model, "method": self.method}
+        if self.division.kind != "all":
+            columns["division"] = self.division.kind
         for phase in self.phases:
             for defense in phase.defenses:
                 columns |= defense.columns()
@@ -155,7 +157,8 @@ class Evaluated(NamedTuple):
         samples = self.samples()
         if not isinstance(samples, tuple):
             raise ValueError(f"{self.dataset.name} is not held in memory: choose attacks that do not look at x")
-        return samples[0]
+        x: Tensor = samples[0]
+        return x
 
 
 def evaluated(pipeline: Pipeline) -> Evaluated:
@@ -172,7 +175,7 @@ class Member:
     seed: int
     row_ids: Tensor
     start: Mapping[str, Tensor] | None = None
-    carried: Mapping[str, dict] = field(default_factory=dict)
+    carried: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     watch: tuple[Hooks, ...] = ()
 
 
@@ -199,11 +202,14 @@ def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkp
     starts = [_start(pipeline) if member.start is None else member.start for member in members]
     carried = [member.carried for member in members]
     if len(members) == 1:
-        rows = _training_rows(dataset, members[0], phase)
-        own = {"seed": members[0].seed, "hooks": members[0].watch, "start": starts[0], "carried": carried[0]}
+        one = members[0]
+        rows = _training_rows(dataset, one, phase)
+        own: dict[str, Any] = {"seed": one.seed, "hooks": one.watch, "start": starts[0], "carried": carried[0]}
         return [training.fit(build, rows, phase.recipe, **own, **common)]
-    in_memory = isinstance(dataset, data.Dataset)
-    rows = (dataset.x, dataset.y) if in_memory else [_training_rows(dataset, each, phase) for each in members]
+    if in_memory := isinstance(dataset, data.Dataset):
+        rows = dataset.x, dataset.y
+    else:
+        rows = [_training_rows(dataset, each, phase) for each in members]
     return training.fit_many(
         build,
         rows,
@@ -211,7 +217,7 @@ def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkp
         seeds=[member.seed for member in members],
         indices=[member.row_ids for member in members] if in_memory else None,
         hooks=lambda k: members[k].watch,
-        start=None if starts[0] is None else starts,
+        start=[start for start in starts if start is not None] or None,
         carried=carried,
         **common,
     )

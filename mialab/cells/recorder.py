@@ -76,9 +76,8 @@ def _after(recorder: Recorder, epoch: int) -> np.ndarray:
 
 def answers(model: torch.nn.Module, samples: Any) -> Tensor:
     """The logits float32 [n, classes] on tensors (x, y) or on a source of batches, in their order."""
-    if isinstance(samples, tuple):
-        return training.logits(model, samples[0])
-    return training.logits(model, samples)[0]
+    found = training.logits(model, samples[0] if isinstance(samples, tuple) else samples)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def kept(recorders: Sequence[Recorder], fitted: Sequence[training.Fitted]) -> dict[str, np.ndarray]:

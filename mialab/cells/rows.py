@@ -49,10 +49,10 @@ def devices(cells: Sequence[Cell]) -> list[str]:
 def _columns(reports: Sequence[audit.Report], attack: str) -> dict:
     """Means over the audits of an attack's figures, and of their intervals' ends: never too narrow for a mean."""
     audits = [_figures(report, attack) for report in reports]
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in audits[0]:
-        figures = [found[name] for found in audits]
-        mean = None if None in figures else np.mean([figure[:3] for figure in figures], axis=0).tolist()
+        figures = [figure[:3] for found in audits if (figure := found[name]) is not None]
+        mean = np.mean(figures, axis=0).tolist() if len(figures) == len(audits) else None
         columns |= {name: mean and mean[0], f"{name}_interval": mean and mean[1:]}
     return {**columns, "member_share": float(reports[0].member[reports[0].evaluated].mean())}
 

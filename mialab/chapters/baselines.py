@@ -112,5 +112,5 @@ def write(path: Path, baseline: Mapping[str, Expected], *, seeds: Sequence[int])
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-def _short(value: Number) -> str:
+def _short(value: Number | None) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:.6g}"

@@ -18,6 +18,7 @@ import math
 import numbers as kinds
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def prove() -> None:
     assert not faults, "\n".join(faults)
 
 
-def number(answer: object, *, low: float = -math.inf, high: float = math.inf) -> float:
+def number(answer: Any, *, low: float = -math.inf, high: float = math.inf) -> float:
     """The answer as a float; refuses, in words, what is no finite number or lies outside [low, high]."""
     if getattr(answer, "shape", None) == ():  # of NumPy or PyTorch
         answer = answer.item()

@@ -2,6 +2,7 @@
 
 import html
 import math
+from typing import Any
 
 import matplotlib
 from IPython.display import HTML, Markdown, display
@@ -10,7 +11,7 @@ from mialab import __version__
 
 PUBLISHED = "mialab_published"  # the key of the numbers in an output's metadata
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (4.6, 2.8),  # as wide as a phone, where 9 points are still 9 pixels
     "figure.dpi": 160,
     "figure.constrained_layout.use": True,

@@ -119,7 +119,7 @@ def page(cards: Sequence[Card], *, question: str, answers: tuple[str, str], atta
     if all(truths) or not any(truths):
         raise ValueError(f"play() needs cards of both kinds, {' and '.join(answers)}: add some of the missing kind")
     mixed = [cards[k] for k in np.random.default_rng(seed).permutation(len(cards))]
-    words = tuple(html.escape(answer) for answer in answers)
+    words = (html.escape(answers[0]), html.escape(answers[1]))
     body = (
         f'<p class="question">{html.escape(question)}</p><p class="turn" hidden></p>'
         f"{_result(mixed, html.escape(attack))}"

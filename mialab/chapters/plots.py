@@ -300,7 +300,7 @@ def allowed(ax, *, js: float | None = None, accuracy: float | None = None):
     nats = np.linspace(0, np.log(2), 200)
     ax.fill_between(nats, *divergence.accuracy_bounds(nats), color=GUIDE, alpha=0.2, linewidth=0, label="possible")
     ax.plot(nats, divergence.pinsker_accuracy(nats), color=GUIDE, linewidth=1, linestyle="--", label="Pinsker")
-    if js is not None:
+    if js is not None and accuracy is not None:
         ax.plot([js, js], divergence.accuracy_bounds(js), color=MEMBER)
         ax.plot(divergence.js_bounds(2 * accuracy - 1), [accuracy, accuracy], color=NONMEMBER)
         ax.plot([js], [accuracy], "o", color="black", clip_on=False)

@@ -74,5 +74,6 @@ def load_suite(*, preset: str = "smoke", seed: int = 0, store: Store | None = No
     compute(grid, store, jobs=jobs)
     attacked = tuple(map(store.get, grid))
     target, *shadows = grid[0].needs()
+    assert isinstance(target, Models)
     rows = tuple(row for cell in attacked for row in cell.info["rows"])
     return Suite(target, rows, store.get(target), tuple(map(store.get, shadows)), attacked)

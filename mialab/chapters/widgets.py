@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from IPython import get_ipython
@@ -93,7 +94,8 @@ def _fallbacks(png: bytes, sentence: str) -> dict[str, str]:
 
 def _static(draw: Callable[..., str], grids: dict[str, Grid]) -> dict:
     """The display bundle of the form without a kernel."""
-    frames, pictures = [], []
+    frames: list[dict[str, Any]] = []
+    pictures: list[bytes] = []
     for combination in itertools.product(*grids.values()):
         values = dict(zip(grids, (value for _, value in combination), strict=True))
         png, sentence = frame(draw, **values)

@@ -78,7 +78,8 @@ class Effect:
             return None
         signed = [*((1, where) for where in of), *((-1, where) for where in minus)]
         means = [(sign, _mean(self.value, [row for row in rows if matches(row, where)])) for sign, where in signed]
-        return None if any(mean is None for _, mean in means) else sum(sign * mean for sign, mean in means)
+        known = [sign * mean for sign, mean in means if mean is not None]
+        return sum(known) if len(known) == len(means) else None
 
     def __str__(self) -> str:
         """As read aloud: "auc: models 10 minus models 1 (epoch 90, attack gap)", what all filters share coming last."""
@@ -231,7 +232,7 @@ def _by_seed(rows: Sequence[dict]) -> dict[int, list[dict]]:
 def _mean(value: str | tuple[str, str], rows: Sequence[dict]) -> float | None:
     """The mean over rows; None where there is no row, or one that lacks the value."""
     columns = (value,) if isinstance(value, str) else value
-    found = [[row.get(column) for column in columns] for row in rows]
+    found: list[list[Any]] = [[row.get(column) for column in columns] for row in rows]
     if not found or any(number is None or not math.isfinite(number) for numbers in found for number in numbers):
         return None
     return math.fsum(numbers[0] - sum(numbers[1:]) for numbers in found) / len(found)

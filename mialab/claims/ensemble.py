@@ -76,7 +76,7 @@ def ensembling(value, where) -> Effect:
     return Effect(value, of=where | MANY, minus=where | ONE)
 
 
-def leak(where: dict, minus: dict | tuple = ()) -> Effect:
+def leak(where: dict, minus: dict | None = None) -> Effect:
     """The attack's AUC in one case, less that in another."""
     return Effect("auc", of=ATTACK | where, minus=ATTACK | minus if minus else ())
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from mialab.claims.claim import matches
 from mialab.results import reported
@@ -71,8 +72,10 @@ def _places(rows, source) -> list[tuple[str, str]]:
 
 def _differences(rows, source, of, minus, metric="attack_accuracy") -> dict[str, float]:
     """One method less another by data set and model, for all lines of a table."""
-    both = [(place, *(_at(rows, source, *place, m, metric) for m in (of, minus))) for place in _places(rows, source)]
-    return {" ".join(place): value - other for place, value, other in both}
+    return {
+        " ".join(place): _at(rows, source, *place, of, metric) - _at(rows, source, *place, minus, metric)
+        for place in _places(rows, source)
+    }
 
 
 def _rounds_to(value: float, printed: float) -> bool:
@@ -136,7 +139,7 @@ def _text(section: str) -> Callable:
     def compute(rows) -> Found:
         text = [row for row in rows if row["paper"] == "pruning" and row["source"] == f"text_{section}"]
         off = [(row, nearest) for row in text if not _rounds_to(nearest := _nearest_in_tables(rows, row), row["value"])]
-        numbers = {}
+        numbers: dict[str, float] = {}
         for row, nearest in off:
             name = f"{row['dataset']} {row['model']}, {row['method'].replace('mia_pruning', 'pruning')}"
             numbers |= {f"{name}, text": row["value"], f"{name}, table": nearest}
@@ -183,19 +186,19 @@ def _gap_orders_attack(rows) -> Found:
 
 def _announced(rows) -> Found:
     tables, accuracy = ("table1", "table2", "table5", "table6"), {"metric": "test_accuracy"}
-    announced = {
+    announced: dict[str, dict[str, Any]] = {
         "accuracies of ResNet-18 on CIFAR-10": {"source": tables, "dataset": "cifar10", "model": "resnet18"} | accuracy,
         "weights of the four-layer CNN": {"source": "table4", "model": "cnn4"},
         "accuracies by class": {"source": "table6", "label": tuple(range(10))},
     }
-    numbers = {name: sum(matches(row, key) for row in rows) for name, key in announced.items()}
+    numbers: dict[str, float] = {name: sum(matches(row, key) for row in rows) for name, key in announced.items()}
     return numbers, all(numbers.values())
 
 
 def _ratios(rows) -> Found:
     """Are all ratios what the printed weights give, however these were rounded? Gives the others, or how many do."""
     names = "weights", "weights_after_pruning", "reduction_ratio"
-    numbers = {}
+    numbers: dict[str, float] = {}
     for place in _places(rows, "table4"):
         before, after, ratio = (_at(rows, "table4", *place, "mia_pruning", name) for name in names)
         near = (500, 5) if before < 1e5 else (5000, 5000)  # printed: 60 K, 3.80 K; else millions with two decimals
@@ -232,7 +235,8 @@ def _not_torchvisions(rows) -> Found:
     from torchvision.models import MobileNet_V2_Weights, ResNet18_Weights
 
     pretrained = {"resnet18": ResNet18_Weights.IMAGENET1K_V1, "mobilenet_v2": MobileNet_V2_Weights.IMAGENET1K_V1}
-    numbers, same = {}, []
+    numbers: dict[str, float] = {}
+    same = []
     for model, weights in pretrained.items():
         published = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
         printed = _at(rows, "table3", "imagenet", model, "baseline", "test_accuracy")

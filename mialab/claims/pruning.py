@@ -43,7 +43,7 @@ def claim(id, section, experiment, test, sentence, *, on=TABLE1, stand_ins=TEXTU
     return Claim(id, "pruning", section, sentence, name, **test, settings=on, stand_ins=stand_ins, choice=choice)
 
 
-def leak(method: dict, other: dict | tuple = (), *, attack: dict = ATTACK) -> Effect:
+def leak(method: dict, other: dict | None = None, *, attack: dict = ATTACK) -> Effect:
     """The attack's balanced accuracy on one method, less that on another."""
     return Effect("balanced_accuracy", of=attack | method, minus=attack | other if other else ())
 

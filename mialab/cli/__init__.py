@@ -32,7 +32,7 @@ def main(argv=None) -> int:
     except OSError as error:
         return _store_failed(error)
     except SystemExit as stop:  # argparse: help and version given, or a wrong argument told
-        return stop.code
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:

@@ -128,7 +128,7 @@ def _audit(arguments):
 def _places(arguments) -> dict[str, Path]:
     """Where to write, by option; each must be another place, and none that is read."""
     asked = {"--json": arguments.json, "--scores": arguments.scores, "--plot": arguments.plot}
-    places = {}
+    places: dict[str, Path] = {}
     for option, out in asked.items():
         if out is not None:
             read = (arguments.file, arguments.reference)

@@ -130,7 +130,8 @@ def _show(arguments):
         experiment = experiments.get(arguments.name)
         results = show.gather(experiment, open_store(arguments.store), preset=arguments.preset)
         text = show.text(experiment, results, attacks=arguments.attack)
-    failed = 0 if place is None else output.write(place, show.to_dict(experiment, results, attacks=arguments.attack))
+        content = None if place is None else show.to_dict(experiment, results, attacks=arguments.attack)
+    failed = 0 if place is None else output.write(place, content)
     return output.show(text) or failed
 
 

@@ -65,7 +65,7 @@ def _lowest_fpr(report: Report) -> str | None:
     return next((fpr for fpr in reversed(FPRS) if tpr[fpr] is not None), None)
 
 
-def _rate(report: Report, name: str, at: str | None) -> float:
+def _rate(report, name, at):
     figures = report.attacks[name].everyone
     return figures.tpr[at].value if at else figures.auc.value
 
@@ -73,7 +73,7 @@ def _rate(report: Report, name: str, at: str | None) -> float:
 def _best(report: Report, rates: dict[str, float]) -> list[str]:
     """The attacks to draw, the best first: gap always, to compare with, and different curves before equal ones."""
     ranked = sorted(rates, key=lambda name: -rates[name])
-    curves = {}
+    curves: dict[tuple, str] = {}
     for name in ranked:
         figures = report.attacks[name].everyone
         curves.setdefault((figures.auc, *figures.tpr.values()), name)

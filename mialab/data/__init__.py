@@ -17,6 +17,8 @@ torchvision or the distributor leaves. Every load checks, before it uses a file:
 """
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 from mialab.data import fashion, streams, tabular, vision
 from mialab.data.dataset import Dataset
@@ -41,7 +43,7 @@ __all__ = [
     "root_folder",
 ]
 
-_FILES = {
+_FILES: dict[str, Callable[[Path, bool], Dataset]] = {
     "mnist": vision.mnist,
     "fashion-mnist": vision.fashion_mnist,
     "cifar10": vision.cifar10,

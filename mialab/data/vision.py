@@ -3,6 +3,7 @@
 import gzip
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def svhn(root: Path, download: bool) -> Dataset:
     return Dataset("svhn", x, y, 10, len(parts[0]), *_SVHN)
 
 
-def _cifar(name: str, kind: type, classes: int, root: Path, download: bool) -> Dataset:
+def _cifar(name: str, kind: Any, classes: int, root: Path, download: bool) -> Dataset:
     """Every file is checked against its published MD5 before torchvision unpickles it."""
     folder = root / kind.base_folder
     md5s = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
@@ -93,7 +94,7 @@ def _cifar(name: str, kind: type, classes: int, root: Path, download: bool) -> D
     return Dataset(name, x, y, classes, len(parts[0]), *_CIFAR)
 
 
-def _idx(name: str, kind: type, folder: Path, scale: tuple, download: bool) -> Dataset:
+def _idx(name: str, kind: Any, folder: Path, scale: tuple, download: bool) -> Dataset:
     """torchvision only looks whether the unpacked files exist, so they are checked here before it reads them."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 

@@ -75,7 +75,7 @@ def _over_classes(scores: np.ndarray, samples: Samples, bins: int | np.ndarray |
     return plug_in, value, drawn, null
 
 
-def _counts(scores: np.ndarray, member: np.ndarray, bins: int | np.ndarray | None) -> np.ndarray:
+def _counts(scores: np.ndarray, member: np.ndarray, bins) -> np.ndarray:
     """Non-members and members in each bin that is not empty: int [2, bins]."""
     values, where = np.unique(scores, return_inverse=True)
     sides = np.stack([np.bincount(where[member == side], minlength=len(values)) for side in (False, True)])

@@ -126,7 +126,7 @@ def advantage_at_most(epsilon: Number, *, delta: float = 0.0) -> Number:
 
 
 def epsilon_at_least(
-    caught: tuple[int, int], accused: tuple[int, int], *, delta: float = 0.0, confidence: float = 0.95
+    caught: tuple[float, int], accused: tuple[float, int], *, delta: float = 0.0, confidence: float = 0.95
 ) -> float:
     """The epsilon below which differential privacy is refuted, at this confidence, by how an attack fared.
 
@@ -144,7 +144,7 @@ def epsilon_at_least(
     return max(kept, 0.0)
 
 
-def _lowest_rate(successes: int, trials: int, tail: float) -> float:
+def _lowest_rate(successes: float, trials: int, tail: float) -> float:
     """Clopper-Pearson's lower end."""
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"found {successes} of {trials}; expected counts of at least one trial, and no more than all")

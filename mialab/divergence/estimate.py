@@ -105,7 +105,7 @@ def count(n: int, member: np.ndarray, labels: np.ndarray | None) -> Samples:
         raise ValueError("member must be 0 or 1")
     group = np.unique(labels, return_inverse=True)[1]
     counts = np.bincount(2 * group + member.astype(int), minlength=2 * (group.max(initial=0) + 1)).reshape(-1, 2)
-    enough = (counts >= FEWEST).all(axis=1)
+    enough = counts.min(axis=1) >= FEWEST
     if not enough.any():
         raise ValueError(f"needs at least {FEWEST} members and {FEWEST} non-members of one class: give more samples")
     rows = np.flatnonzero(enough[group])

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import kl_div, logsumexp, ndtr, xlog1py, xlogy
 
 from mialab.seeds import derive
+
+Number = TypeVar("Number", float, np.ndarray)
 
 LN2 = math.log(2)
 SPREAD = 12  # standard deviations of a component beyond which its mass, 1e-32, is left out
@@ -66,7 +68,7 @@ def tv(p: np.ndarray, q: np.ndarray) -> float | np.ndarray:
     return np.minimum(np.abs(p - q).sum(axis=-1) / 2, 1.0)[()]
 
 
-def in_bits(nats: float | np.ndarray) -> float | np.ndarray:
+def in_bits(nats: Number) -> Number:
     """A divergence in bits: 1 for distributions that share nothing."""
     return nats / LN2
 
@@ -105,7 +107,7 @@ def gain(p: np.ndarray, q: np.ndarray, *, attack: np.ndarray) -> float | np.ndar
     return (xlogy(p, attack) + xlog1py(q, -attack)).sum(axis=-1)[()]
 
 
-def optimal_gain(js: float | np.ndarray) -> float | np.ndarray:
+def optimal_gain(js: Number) -> Number:
     """The largest gain that a divergence in nats allows, -log 4 + 2 JS (Eq. 10): from -log 4, a coin's, to 0."""
     return 2 * js - 2 * LN2
 

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from mialab.engine.schedule import Schedule, choose
 from mialab.engine.store import Config
@@ -22,14 +24,18 @@ class WorkersError(RuntimeError):
 
 @contextmanager
 def open_executor(
-    work: Sequence[Config] = (), *, jobs: int | None = None, scheduler: str | None = None
+    work: Sequence[Config] = (),
+    *,
+    seconds: Mapping[str, float] = MappingProxyType({}),
+    jobs: int | None = None,
+    scheduler: str | None = None,
 ) -> Iterator[Executor | None]:
     """Yield what computes cells: None for this very process, a pool of `jobs` processes, or a Dask cluster's workers.
 
     work: the cells that are missing, by which `schedule.choose` finds how many processes and threads are fastest where
-    `jobs` does not say. The workers of a pool share GPUs out among them, stay until the block ends, and end at once if
-    it ends with an error or an interrupt. `scheduler` is a Dask scheduler's address, such as tcp://host:8786. Raises
-    WorkersError.
+    `jobs` does not say; seconds: what a cell of each kind took here. The workers of a pool share GPUs out among them,
+    stay until the block ends, and end at once if it ends with an error or an interrupt. `scheduler` is a Dask
+    scheduler's address, such as tcp://host:8786. Raises WorkersError.
     """
     if jobs is not None and (jobs < 1 or scheduler is not None):
         cause = "not together with a scheduler, whose workers are started beside it" if scheduler else "at least 1"
@@ -39,7 +45,7 @@ def open_executor(
             yield executor
         return
     gpus = [] if jobs == 1 or not (work or jobs) else _gpus()
-    schedule = choose(work, gpus=len(gpus), jobs=jobs)
+    schedule = choose(work, seconds=seconds, gpus=len(gpus), jobs=jobs)
     if schedule.processes == 1:
         yield None
         return
@@ -66,12 +72,16 @@ def _pool(schedule: Schedule, gpus: Sequence[str]) -> Iterator[Executor]:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(mine, schedule.threads))
     try:
-        with _without_main():
-            pool.submit(os.getpid)  # the first call starts the workers
+        with _without_main(), _without_interrupts():
+            for _ in range(jobs):  # a call for which no worker is idle starts one
+                pool.submit(os.getpid)
         yield pool
     except BaseException:  # an interrupt or a full disk: what runs has its checkpoint
-        for process in set(multiprocessing.active_children()) - others:
+        pool.shutdown(wait=False, cancel_futures=True)  # first, as a pool that loses its workers unasked complains
+        for process in (workers := set(multiprocessing.active_children()) - others):
             process.terminate()
+        for process in workers:
+            process.join()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -86,6 +96,19 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that an interrupt does not reach, not even while they start; here it comes after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -105,4 +128,9 @@ def _cluster(address: str) -> Iterator[Executor]:
         if not client.nthreads():
             warnings.warn(f"the scheduler at {address} has no workers yet; waiting for `dask worker`", stacklevel=5)
         # Not pure: the same call does another thing once a cell is kept, and Dask must not remember the first.
-        yield client.get_executor(pure=False)
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False)  # nobody asks for what waits there
+            raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mialab.engine.store import Config
 from mialab.names import unknown
 
 PRESETS = ("smoke", "course", "paper")
-Where = Mapping[str, Sequence[str]]  # values, as text, by column
+Where = Mapping[str, Any]  # by column: a value, or several of which any will do
 SEEDS = {"smoke": 3, "course": 3, "paper": 5}  # repetitions; a configuration's seed is the repetition's number, from 0
 
 
@@ -36,8 +38,8 @@ class Experiment:
     ) -> tuple[Config, ...]:
         """The cells of all repetitions, by default as many as `SEEDS` names, or those of some columns' values.
 
-        where: {column: values}; a cell is taken whose value in each of the columns is one of those named. ValueError
-        for an unknown preset, column or value.
+        where: {column: values}; a cell is taken whose value in each of the columns is one of those named, as a number
+        or as text. ValueError for an unknown preset, column or value, and where no cell has them all.
         """
         if preset not in PRESETS:
             raise ValueError(unknown("preset", preset, PRESETS))
@@ -50,13 +52,30 @@ class Experiment:
         return tuple(dict.fromkeys(cell.columns()["data"] for cell in self.grid(preset, seeds=(0,))))
 
 
+def values_of(where: Where | None) -> dict[str, tuple[str, ...]]:
+    """What `where` asks for, as text: columns and the values that each may have."""
+    asked = (where or {}).items()
+    return {name: tuple(map(str, values if isinstance(values, list | tuple) else (values,))) for name, values in asked}
+
+
+def where_options(where: Where | None) -> str:
+    """The same as the command line says it, with a space before each: " --where data=mnist"."""
+    asked = values_of(where).items()
+    return "".join(f" --where {shlex.quote(f'{name}={value}')}" for name, values in asked for value in values)
+
+
 def _selected(cells: Sequence[Config], where: Where) -> tuple[Config, ...]:
+    asked = values_of(where)
     placed = [(cell, {name: str(value) for name, value in cell.columns().items()}) for cell in cells]
-    for column, values in where.items():
+    for column, values in asked.items():
         there = dict.fromkeys(place[column] for _, place in placed if column in place)
         if not there:
             raise ValueError(unknown("column", column, dict.fromkeys(name for _, place in placed for name in place)))
         for value in values:
             if value not in there:
                 raise ValueError(unknown(column, value, there))
-    return tuple(cell for cell, place in placed if all(place.get(name) in values for name, values in where.items()))
+    found = tuple(cell for cell, place in placed if all(place.get(name) in values for name, values in asked.items()))
+    if placed and not found:
+        words = " and ".join(f"{name} {' or '.join(values)}" for name, values in asked.items())
+        raise ValueError(f"no line has {words} at once; leave out one of these columns")
+    return found

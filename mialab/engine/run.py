@@ -2,19 +2,22 @@
 
 import json
 import queue
+import sys
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from mialab.engine.executors import WorkersError, open_executor
-from mialab.engine.schedule import limited, threads_for
+from mialab.engine.schedule import cores, limited, threads_for
 from mialab.engine.store import Config, Store, StoreError, closure, joined, observed
 from mialab.engine.worker import Outcome, compute_cell, reason
-from mialab.progress import bar
+from mialab.progress import bar, duration
 
 _BUSY_SECONDS = 0.5  # between two looks at what another process is computing
 _LATEST = 8  # cells of a kind by which its seconds are told
@@ -59,11 +62,17 @@ def compute(
 ) -> Done:
     """Compute what is missing in as many processes, on as many threads, as are fastest here; see `run`.
 
-    jobs: so many processes instead; scheduler: a Dask scheduler's address instead.
+    jobs: so many processes instead; scheduler: a Dask scheduler's address instead. An interrupt ends all processes, and
+    says so.
     """
     work = closure(cells, store=store)
-    with open_executor(work, jobs=jobs, scheduler=scheduler) as executor:
-        return run(cells, store, executor=executor, only=only)
+    try:
+        seconds = recorded_seconds(store) if work else {}
+        with open_executor(work, seconds=seconds, jobs=jobs, scheduler=scheduler) as executor:
+            return run(cells, store, executor=executor, only=only)
+    except KeyboardInterrupt:
+        print("interrupted; finished cells are kept: run again to go on", file=sys.stderr)
+        raise
 
 
 def run(
@@ -146,34 +155,32 @@ class _Work:
         self.busy: list[str] = []
         self.failed: list[Outcome] = []
         self.found = self.computed = 0
-        self.expected = 0.0  # seconds that the finished cells took, each by itself
+        self.seen: dict[str, list[float]] = {}  # seconds of the cells that this run computes, by kind
 
-    def finish(self, steps: Any, seconds: dict[str, float]) -> None:
+    def finish(self, steps: Any, seconds: Mapping[str, float]) -> None:
         """Compute until nothing is left to do; `steps` is a progress bar, moved on for every cell.
 
-        seconds: what a cell of each kind takes here, as far as it is known; what this run sees is put there.
+        seconds: what a cell of each kind took here before, as far as it is known.
         """
         self._unblock()
-        start = time.monotonic()
-        try:
-            while self.ready or self.running or self.busy or self._unblock_from_store():
-                if self.ready:
-                    self._submit(self.ready.popleft())
-                if (outcome := self._next()) is not None:
-                    self._settle(outcome)
-                    steps.set_postfix_str(self._words(seconds, time.monotonic() - start))
-                    steps.update(outcome.state != "busy")
-        finally:
-            for future in self.running:  # none is left unless it ends with an error
-                future.cancel()
+        while self.ready or self.running or self.busy or self._unblock_from_store():
+            if self.ready:
+                self._submit(self.ready.popleft())
+            steps.set_postfix_str(self._words(seconds))
+            if (outcome := self._next()) is not None:
+                self._settle(outcome)
+                steps.update(outcome.state != "busy")
 
-    def _words(self, seconds: dict[str, float], took: float) -> str:
-        """What stands beside the bar: the time left, if cells of all kinds to come have been timed, and what waits."""
-        kinds = [self.configs[name].KIND for name in (*self.blocked, *self.ready, *self.running.values())]
+    def _words(self, seconds: Mapping[str, float]) -> str:
+        """What stands beside the bar: the time left, as far as such cells were timed here, and what waits."""
+        timed = {**seconds, **{kind: mean(took) for kind, took in self.seen.items()}}
+        kinds = Counter(self.configs[name].KIND for name in (*self.blocked, *self.ready, *self.running.values()))
+        left = sum(number * timed.get(kind, 0.0) for kind, number in kinds.items())
+        left /= max(1, min(len(self.running), cores()))  # that many are computed side by side
         words = [f"{len(self.busy)} in other processes"] * bool(self.busy)
-        if kinds and self.expected and all(kind in seconds for kind in kinds):
-            pace = took / self.expected  # clock seconds by those that cells were expected to take one after another
-            words.insert(0, f"about {max(1, round(sum(seconds[kind] for kind in kinds) * pace))} s left")
+        if left:
+            known = "about" if all(kind in timed for kind in kinds) else "at least"
+            words.insert(0, f"{known} {duration(left)} left")
         return ", ".join(words)
 
     def _unblock(self, finished: str | None = None) -> None:
@@ -229,7 +236,7 @@ class _Work:
             self.found += outcome.state == "found"
             self.computed += outcome.state == "computed"
             if outcome.state == "computed":
-                self.expected += outcome.seconds
+                self.seen.setdefault(self.configs[outcome.name].KIND, []).append(outcome.seconds)
             self._unblock(outcome.name)
 
     def _check_visible(self, config: Config) -> None:
@@ -255,16 +262,17 @@ class _Inline(Executor):
 
 def recorded_seconds(store: Store) -> dict[str, float]:
     """The mean seconds that a cell of each kind took in this store, of its latest cells."""
-    if not store.root.is_dir():
-        return {}
+    written: list[tuple[float, Path]] = []
+    for path in store.root.glob("*-*/cell.json"):
+        with suppress(OSError):  # another process may be replacing it
+            written.append((path.stat().st_mtime, path))
     took: dict[str, list[float]] = {}
-    folders = [path for path in store.root.glob("*-*") if (path / "cell.json").is_file()]
-    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
-        own = took.setdefault(folder.name.partition("-")[0], [])
-        if len(own) < _LATEST:
+    for _, path in sorted(written, reverse=True):
+        latest = took.setdefault(path.parent.name.partition("-")[0], [])
+        if len(latest) < _LATEST:
             with suppress(OSError, ValueError, KeyError):
-                own.append(json.loads((folder / "cell.json").read_bytes())["seconds"])
-    return {kind: sum(own) / len(own) for kind, own in took.items() if own}
+                latest.append(json.loads(path.read_bytes())["seconds"])
+    return {kind: mean(latest) for kind, latest in took.items() if latest}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -56,6 +56,7 @@ class Config(ABC):
     that was ever asked of it.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # for type checkers: each kind of configuration is a dataclass
     KIND: ClassVar[str]  # the sort of cell, small letters and underscores: the beginning of its name
     VERSION: ClassVar[int]  # raised by hand when the numbers change, so also when the default of a field does
 
@@ -87,7 +88,7 @@ class Config(ABC):
 class Cell:
     """Numbers (`info`, JSON) and named arrays of one computed configuration."""
 
-    info: dict
+    info: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
 
@@ -296,7 +297,7 @@ def on_colab() -> bool:
     return "COLAB_RELEASE_TAG" in os.environ or "google.colab" in sys.modules
 
 
-def observed(config: Config) -> dict[str, tuple]:
+def observed(config: Config) -> dict[str, tuple[Any, ...]]:
     """What is merely looked at in the making of a cell, by field."""
     return {field.name: getattr(config, field.name) for field in fields(config) if field.metadata.get("observed")}
 
@@ -307,10 +308,10 @@ def covers(info: Mapping[str, Any], config: Config) -> bool:
     return all(set(values) <= set(kept.get(name, ())) for name, values in observed(config).items())
 
 
-def joined(config: Config, more: Mapping[str, Iterable]) -> Config:
+def joined(config: Config, more: Mapping[str, Iterable[Any]]) -> Config:
     """The configuration, asking for what is observed in `more` too, in rising order."""
     own = observed(config)
-    return replace(config, **{name: tuple(sorted({*own[name], *values})) for name, values in more.items()})
+    return replace(config, **{name: tuple(sorted({*own[name], *more.get(name, ())})) for name in own})
 
 
 def _covering(cell: "Cell | None", config: Config) -> "Cell | None":
@@ -346,11 +347,15 @@ def _nested_versions(value: Any) -> dict[str, int]:
         for part in value:
             found |= _nested_versions(part)
     elif is_dataclass(value):
-        if (version := getattr(value, "VERSION", None)) is not None:
-            found[getattr(value, "NAME", None) or value.KIND] = version
+        found |= _own_version(value)
         for field in fields(value):
             found |= _nested_versions(getattr(value, field.name))
     return found
+
+
+def _own_version(value: Any) -> dict[str, int]:
+    version = getattr(value, "VERSION", None)
+    return {} if version is None else {getattr(value, "NAME", None) or value.KIND: version}
 
 
 def closure(configs: Iterable[Config], *, store: Store | None = None) -> list[Config]:
@@ -373,14 +378,14 @@ def closure(configs: Iterable[Config], *, store: Store | None = None) -> list[Co
     return list(found.values())
 
 
-def settings(config: Any, *, whole: bool = False) -> dict:
+def settings(config: Any, *, whole: bool = False) -> dict[str, Any]:
     """A frozen dataclass as plain JSON: its name, and its fields (only those not at their default unless `whole`).
 
     What is merely observed is left out too, unless `whole`.
 
     Raises TypeError for anything that JSON cannot hold for certain: functions, arrays, sets, infinities.
     """
-    if not is_dataclass(config) or isinstance(config, type) or not config.__dataclass_params__.frozen:
+    if isinstance(config, type) or not getattr(getattr(config, "__dataclass_params__", None), "frozen", False):
         raise TypeError(f"a configuration must be an instance of a frozen dataclass, not {config!r:.80}")
     kept = {"is": type(config).__name__}
     for field in fields(config):
@@ -419,7 +424,7 @@ def _number(value: Any) -> Any:
     raise TypeError(f"a cell's info must be plain JSON; {value!r:.80} belongs into its arrays, or nowhere")
 
 
-def _digest(info: dict, payload: bytes) -> str:
+def _digest(info: dict[str, Any], payload: bytes) -> str:
     """A checksum of a cell's numbers, as they read back, and its arrays."""
     return hashlib.sha256(json.dumps(info, sort_keys=True).encode() + payload).hexdigest()
 
@@ -451,14 +456,16 @@ def _lockable(folder: Path) -> bool:
 def surroundings() -> dict[str, str]:
     """The versions, the code and the device that a result was made with; recorded beside it, not part of its name."""
     torch = sys.modules.get("torch")  # not imported for this: a cell that did not use it ran on the CPU
-    on_gpu = torch is not None and torch.cuda.is_available()
+    device, cuda = f"CPU ({platform.machine()})", {}
+    if torch is not None and torch.cuda.is_available():
+        device, cuda = torch.cuda.get_device_name(), {"cuda": torch.version.cuda or torch.version.hip}
     return {
         "mialab": mialab.__version__,
         "code": _code(),
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _RECORDED},
-        **({"cuda": torch.version.cuda or torch.version.hip} if on_gpu else {}),
-        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
+        **cuda,
+        "device": device,
     }
 
 

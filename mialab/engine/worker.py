@@ -68,5 +68,6 @@ def begin(gpus: Any, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)  # locks are freed with the process, and what it computes goes on from its checkpoint
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)  # locks are freed with the process, and what it computes goes on from its checkpoint

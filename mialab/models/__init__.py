@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -77,7 +77,7 @@ def build(
     family, numbers = _parse(name)
     shape = tuple(shape)
     stem = _check(name, family, shape, classes, norm, stem)
-    options = {"norm": norm_layer(norm or "batch")} if family.norm else {}
+    options: dict[str, Any] = {"norm": norm_layer(norm or "batch")} if family.norm else {}
     options |= {"stem": stem} if stem else {}
     pad = family.least == 32 and shape[1:] == (28, 28)
     net = family.make((shape[0], 32, 32) if pad else shape, classes, *numbers, **options)

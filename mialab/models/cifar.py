@@ -36,15 +36,17 @@ def alexnet(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
 
 def vgg(shape: tuple[int, int, int], classes: int, depth: int, *, norm: Norm) -> nn.Sequential:
     """VGG-11/13/16/19 (Simonyan and Zisserman 2015, A/B/D/E) with one fully connected layer, drawn from N(0, 0.01)."""
-    layers, entering = [], shape[0]
+    layers: list[nn.Module] = []
+    entering = shape[0]
     for width, repeats in zip(_VGG_WIDTHS, _VGG_REPEATS[depth], strict=True):
         for _ in range(repeats):
             layers += [nn.Conv2d(entering, width, 3, padding=1), norm(width), nn.ReLU()]
             entering = width
         layers.append(nn.MaxPool2d(2))
-    net = he_init(nn.Sequential(*layers, *head(entering, classes)))
-    nn.init.normal_(net[-1].weight, std=0.01)
-    nn.init.zeros_(net[-1].bias)
+    last = nn.Linear(entering, classes)
+    net = he_init(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), last))
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
     return net
 
 

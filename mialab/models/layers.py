@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Net = TypeVar("Net", bound=nn.Module)
 Norm = Callable[[int], nn.Module]  # channels -> layer
 
 
@@ -17,6 +19,9 @@ class Normalise(nn.Module):
 
     Shapes: [batch, *shape] in and out. Raises TypeError on any other integer type.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, shape: Sequence[int], mean: Sequence[float] = (), std: Sequence[float] = ()):
         super().__init__()
@@ -74,7 +79,7 @@ def head(features: int, classes: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)]
 
 
-def he_init(net: nn.Module) -> nn.Module:
+def he_init(net: Net) -> Net:
     """Draws every convolution from He's normal distribution by fan-out, its bias zero; returns the net."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):

@@ -56,7 +56,7 @@ class _Block(BasicBlock):
         return self.relu(out + shortcut)
 
 
-def _out_of_place(net: nn.Module) -> nn.Module:
+def _out_of_place(net):
     for module in net.modules():
         if hasattr(module, "inplace"):
             module.inplace = False

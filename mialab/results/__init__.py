@@ -6,7 +6,9 @@ from mialab import experiments
 from mialab.engine.grid import Where
 from mialab.engine.run import compute
 from mialab.engine.store import Store, open_store
-from mialab.results.lines import Result, local, mean_curves, series, summary
+from mialab.results.curves import mean_curves
+from mialab.results.lines import Result, local
+from mialab.results.means import series, summary
 
 __all__ = ["Result", "local", "mean_curves", "result", "series", "summary"]
 

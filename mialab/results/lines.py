@@ -1,4 +1,4 @@
-"""What came of an experiment: its rows and curves, and their means over seeds with intervals."""
+"""What came of an experiment, wherever it lies: its rows and curves, and what of it is missing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from dataclasses import dataclass
 
 from mialab.engine.grid import Experiment, Where
 from mialab.engine.store import Cell, Store
-from mialab.metrics import Estimate, mean_interval
-
-ACCURACIES = ("train_accuracy", "test_accuracy", "balanced_accuracy", "attack_accuracy")
-AXES = ("phase", "epoch", "left", "right")  # columns of a curve that say where a point lies
-SHARES = (*ACCURACIES, "auc", "tpr_0.1", "tpr_0.01", "tpr_0.001")  # columns that cannot leave 0 to 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,18 @@ class Result:
         fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in self.lacks)
         return self.missing - len(self.lacks) + sum(fits)
 
+    def missing_lines(self) -> list[dict]:
+        """The columns of each line that lacks a cell, once."""
+        return list({json.dumps(columns, sort_keys=True): columns for columns in self.lacks}.values())
+
+    def missing_where(self) -> dict[str, list]:
+        """What to ask for in order to get just the missing lines: a column with its values; {} where none does."""
+        for name in self.lacks[0] if self.rows and self.lacks else ():
+            values = list(dict.fromkeys(columns.get(name) for columns in self.lacks))
+            if None not in values and not {row.get(name) for row in self.rows}.intersection(values):
+                return {name: values}
+        return {}
+
 
 def local(
     experiment: Experiment,
@@ -62,80 +69,3 @@ def local(
 def trained_on(cell: Cell) -> list[str]:
     """The devices behind a cell: of the models that it audits, else its own."""
     return cell.info.get("trained_on") or [cell.info["made_with"]["device"]]
-
-
-def summary(rows: Sequence[dict], by: Sequence[str], values: Sequence[str]) -> list[dict]:
-    """One dict per line, in the order of first appearance: the columns `by`, seeds (how many), an Estimate per value.
-
-    An estimate is the mean over seeds with Student's 95 % interval, for shares cut at 0 and 1. Of a single seed it is
-    its own figure with the interval that its row has for it, or with ends that are None; where all seeds have the same
-    figure, the widest of their own intervals, as no spread is no certainty. A value that no row has is None; of the
-    others, seeds counts for the one that the fewest have. Raises ValueError where `by` leaves two rows of one seed in a
-    line.
-    """
-    lines: dict[tuple, list[dict]] = {}
-    for row in rows:
-        lines.setdefault(tuple(row.get(column) for column in by), []).append(row)
-    table = []
-    for places, own in lines.items():
-        line = dict(zip(by, places, strict=True))
-        if len({row["seed"] for row in own}) < len(own):
-            raise ValueError(f"several rows of one seed for {line}: name the column that tells them apart in `by`")
-        table.append({**line, "seeds": _seeds(own, values), **{value: _estimate(own, value) for value in values}})
-    return table
-
-
-def _seeds(rows: list[dict], values: Sequence[str]) -> int:
-    counts = [sum(row.get(value) is not None for row in rows) for value in values]
-    return min(filter(None, counts), default=len(rows))
-
-
-def mean_curves(curves: Sequence[dict], name: str | None = None) -> list[dict]:
-    """Curves with an Estimate at each point: the mean over seeds with its 95 % interval; in the order of appearance.
-
-    name: of the curves wanted; None: all. Columns that say where a point lies, such as the epoch, stay.
-    Raises ValueError where the seeds' curves are of different lengths or columns.
-    """
-    groups: dict[str, list[dict]] = {}
-    for curve in curves:
-        if name in (None, curve["curve"]):
-            key = {column: value for column, value in curve.items() if column not in ("seed", "points")}
-            groups.setdefault(json.dumps(key, sort_keys=True), []).append(curve)
-    return [_mean_curve(group) for group in groups.values()]
-
-
-def _mean_curve(group: Sequence[dict]) -> dict:
-    shapes = {tuple((column, len(values)) for column, values in curve["points"].items()) for curve in group}
-    if len(shapes) > 1:
-        name = group[0]["curve"]
-        raise ValueError(f"curves {name!r} of several seeds differ in columns or lengths: {sorted(shapes)}")
-    points = {}
-    for column, first in group[0]["points"].items():
-        values = [curve["points"][column] for curve in group]
-        along = column in AXES and all(own == first for own in values)
-        points[column] = list(first) if along else [mean_interval(list(at)) for at in zip(*values, strict=True)]
-    shared = {column: value for column, value in group[0].items() if column not in ("seed", "points")}
-    return {**shared, "seeds": len(group), "points": points}
-
-
-def series(lines: Sequence[dict], x: str, names: str, value: str) -> list[dict]:
-    """A summary as `plots.curves` takes it: a row per value of column `x`, in it a curve per value of column `names`.
-
-    A row holds x, and for each curve {name}, {name}_low and {name}_high; no ends where there is no interval.
-    """
-    rows: dict = {}
-    for line in lines:
-        name, (mean, low, high) = line[names], line[value]
-        ends = {} if low is None else {f"{name}_low": low, f"{name}_high": high}
-        rows.setdefault(line[x], {x: line[x]}).update({name: mean, **ends})
-    return list(rows.values())
-
-
-def _estimate(rows: list[dict], value: str) -> Estimate | None:
-    measured = [row for row in rows if row.get(value) is not None]
-    if len({row[value] for row in measured}) == 1:
-        own = [ends for row in measured if None not in (ends := row.get(f"{value}_interval") or [None])]
-        if own or len(measured) == 1:
-            return Estimate(measured[0][value], *max(own, key=lambda ends: ends[1] - ends[0], default=(None, None)))
-    bounds = {"least": 0.0, "greatest": 1.0} if value in SHARES else {}
-    return mean_interval([row[value] for row in measured], **bounds) if measured else None

@@ -4,6 +4,7 @@ from mialab import experiments
 from mialab.cells import cost
 from mialab.engine.grid import PRESETS, Experiment
 from mialab.engine.store import Store, surroundings
+from mialab.progress import duration
 from mialab.results import records
 from mialab.results.tables import table
 
@@ -34,4 +35,4 @@ def text() -> str:
 
 def costs(experiment: Experiment, *, store: Store | None = None) -> list[str]:
     """What each preset would cost on this device, in words; with a store: what is missing there."""
-    return [cost.duration(cost.seconds(experiment.grid(preset), store=store)) for preset in PRESETS]
+    return [duration(cost.seconds(experiment.grid(preset), store=store)) for preset in PRESETS]

@@ -5,30 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mialab.engine.files import write_whole
-from mialab.engine.grid import Experiment, Where
+from mialab.engine.grid import Experiment, Where, where_options
 from mialab.engine.store import Cell, Config, Store, closure, open_store
 from mialab.results.lines import trained_on
-from mialab.results.records import (
+from mialab.results.recorded import (
     SUPERSEDED,
     Line,
     Record,
-    RecordError,
-    check,
+    cell_name,
+    cells_by_line,
     described,
     key_of,
-    may_be_written,
     outdated,
-    read,
-    results_folder,
-    text,
     together,
 )
+from mialab.results.records import RecordError, check, may_be_written, read, results_folder, text
 
 DIGITS = 6  # significant ones that a record keeps: finer than any interval, and half as long
 
@@ -41,7 +38,7 @@ def record(
     *,
     where: Where | None = None,
 ) -> Path:
-    """Write what the store holds of an experiment, or of its lines `where` columns have given values; return the file.
+    """Write what the store holds of an experiment, or of those of its lines that `where` names; return the file.
 
     New lines join the record of the same device. Lines that the code no longer makes move to `superseded`; a line that
     is recorded again replaces the old one. Raises RecordError if cells are missing, with the command that computes
@@ -66,24 +63,19 @@ def record(
 
 def _missing(experiment: Experiment, preset: str, store: Store, where: Where | None, missing: int, cells: int) -> str:
     place = "" if store == open_store() else f" --store {shlex.quote(str(store.root))}"
-    chosen = "".join(
-        f" --where {shlex.quote(f'{name}={value}')}" for name, values in (where or {}).items() for value in values
-    )
+    command = f"mialab run {experiment.name} --preset {preset}{where_options(where)}{place}"
     return (
-        f"{missing} of {cells} cells of {experiment.name} at preset {preset} are not "
-        f"in the store; compute them first: mialab run {experiment.name} --preset {preset}{chosen}{place}"
+        f"{missing} of {cells} cells of {experiment.name} at preset {preset} are not in the store; record finished "
+        f"lines alone with --where, or compute them first: {command}"
     )
 
 
 def _made(experiment: Experiment, preset: str, grid: Sequence[Config], found: dict[Config, Cell]) -> Record:
-    groups: dict[str, list[Config]] = {}
-    for config in grid:
-        groups.setdefault(key_of(config.columns()), []).append(config)
     devices = {device for config in grid for device in trained_on(found[config])}
-    by_name = {Store(Path()).name(config): cell.info["seconds"] for config, cell in found.items()}
-    cells = [cell | {"seconds": round(by_name.get(cell["name"], 0.0), 3)} for cell in described(grid)]
-    lines = tuple(_line(group, found) for group in groups.values())
-    return Record(experiment.name, preset, ", ".join(sorted(devices)), tuple(cells), lines)
+    seconds = {cell_name(config): round(cell.info["seconds"], 3) for config, cell in found.items()}
+    cells = tuple(cell | {"seconds": seconds.get(cell["name"], 0.0)} for cell in described(grid))
+    lines = tuple(_line(group, found) for group in cells_by_line(grid).values())
+    return Record(experiment.name, preset, ", ".join(sorted(devices)), cells, lines)
 
 
 def _line(group: Sequence[Config], found: dict[Config, Cell]) -> Line:
@@ -96,7 +88,7 @@ def _line(group: Sequence[Config], found: dict[Config, Cell]) -> Line:
         seeds=tuple(sorted({row["seed"] for row in rows})),
         code=made_with.pop("code"),
         made_with={name: version for name, version in made_with.items() if name != "device"},
-        cells=tuple(map(Store(Path()).name, group)),
+        cells=tuple(map(cell_name, group)),
         rows=tuple(map(short, rows)),
         curves=tuple(short(curve) for info in infos for curve in info.get("curves", ())),
     )
@@ -115,13 +107,7 @@ def _write(made: Record, experiment: Experiment, root: Path) -> Path:
     """Write the file whole or not at all, joined with what still holds of the old one."""
     path = root / made.file
     try:
-        if path.exists():
-            old = read(path)
-            if gone := outdated(old):
-                _save(_part(old, gone), root / SUPERSEDED)
-            renewed = {line.key for line in made.lines}
-            kept = tuple(line for line in old.lines if line not in gone and line.key not in renewed)
-            made = _joined(made, _part(old, kept), experiment)
+        made = _joined(made, _kept(path, made, root) if path.exists() else None, experiment)
         write_whole(path, lambda file: file.write(text(made).encode()))
     except OSError as error:
         raise RecordError(
@@ -130,24 +116,34 @@ def _write(made: Record, experiment: Experiment, root: Path) -> Path:
     return path
 
 
-def _part(old: Record, lines: Sequence[Line]) -> Record:
-    """A record of some of the lines, with all cells: which of them the lines need is not told."""
-    return replace(old, lines=tuple(lines), cells=old.cells if lines else ())
+def _kept(path: Path, made: Record, root: Path) -> Record:
+    """The old record without the lines that are made anew, and without those that are stale, which move."""
+    old = read(path)
+    gone, renewed = {line.key for line in outdated(old)}, {line.key for line in made.lines}
+    if gone:
+        lines = tuple(line for line in old.lines if line.key in gone)
+        absent = (*old.absent, *(line.columns for line in old.lines if line.key not in gone))
+        _save(replace(old, lines=lines, absent=absent), root / SUPERSEDED)
+    return replace(old, lines=tuple(line for line in old.lines if line.key not in gone | renewed))
 
 
-def _joined(made: Record, old: Record, experiment: Experiment) -> Record:
-    """The lines of both in the order of the grid, and the cells that they stand on."""
-    lines = {line.key: line for line in (*old.lines, *made.lines)}
-    order = {key_of(config.columns()): number for number, config in enumerate(experiment.grid(made.preset))}
-    held = [lines[key] for key in sorted(lines, key=lambda key: order.get(key, len(order)))]
-    seeds = sorted({seed for line in held for seed in line.seeds})
-    grid = [c for c in experiment.grid(made.preset, seeds=seeds) if Store(Path()).name(c) in _names(held)]
-    known = {cell["name"]: cell for cell in (*old.cells, *made.cells)}
-    return replace(made, lines=tuple(held), cells=tuple(known[cell["name"]] for cell in described(grid)))
-
-
-def _names(lines: Iterable[Line]) -> set[str]:
-    return {name for line in lines for name in line.cells}
+def _joined(made: Record, old: Record | None, experiment: Experiment) -> Record:
+    """The lines of both in the order of the grid, the cells that they stand on, and which lines are not there."""
+    before, cells_before = (old.lines, old.cells) if old else ((), ())
+    lines = {line.key: line for line in (*before, *made.lines)}
+    places = {key_of(columns): columns for config in experiment.grid(made.preset) for columns in [config.columns()]}
+    there = [lines[key] for key in places if key in lines]
+    seeds = sorted({seed for line in there for seed in line.seeds})
+    names = {name for line in there for name in line.cells}
+    needed = described(config for config in experiment.grid(made.preset, seeds=seeds) if cell_name(config) in names)
+    seconds = {cell["name"]: cell["seconds"] for cell in cells_before}
+    seconds |= {cell["name"]: cell["seconds"] for cell in made.cells if cell["seconds"] or cell["name"] not in seconds}
+    return replace(
+        made,
+        lines=tuple(there),
+        cells=tuple(cell | {"seconds": seconds.get(cell["name"], 0.0)} for cell in needed),
+        absent=tuple(columns for key, columns in places.items() if key not in lines),
+    )
 
 
 def _save(part: Record, folder: Path) -> None:

@@ -1,8 +1,6 @@
-"""Recorded results: one small JSON file per experiment, preset and device, which the book and every clone can read.
+"""Recorded results on disk: one small JSON file per experiment, preset and device, which the book and every clone read.
 
-A record holds lines: what the cells of one setting gave, complete over its seeds, with what made them. So part of an
-experiment can be recorded, and more of it later. Where the code no longer makes a line's cells, the line is stale:
-still shown, as superseded, but no longer what the code gives. `mialab.results.recording` makes records.
+What a record holds, and when it is stale, is told in `mialab.results.recorded`; `mialab.results.recording` makes them.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ import importlib.metadata
 import json
 import math
 import os
-import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,107 +21,15 @@ from typing import Any
 import mialab
 from mialab import experiments
 from mialab.engine.grid import PRESETS
-from mialab.engine.store import Config, Store, closure, settings, versions
-from mialab.results.lines import Result
+from mialab.results.recorded import SUPERSEDED, Line, Record
 
 FORMAT = 2
-SUPERSEDED = "superseded"
+LONG = 60  # characters of settings from which on it pays to write once what several cells share
 _SHARE = "share/mialab/results"  # where a wheel puts them
 
 
 class RecordError(ValueError):
     """A record cannot be read or made; one line that names the file or the cells, and the remedy."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """What the cells of one setting gave, complete over the seeds: it is kept, or replaced, as a whole.
-
-    columns: what tells its cells from others. code: the commit; made_with: versions, where several made it all of them.
-    cells: their names. rows, curves: as the cells gave them, rounded to six significant digits.
-    """
-
-    columns: dict[str, Any]
-    seeds: tuple[int, ...]
-    code: str
-    made_with: dict[str, str]
-    cells: tuple[str, ...]
-    rows: tuple[dict, ...]
-    curves: tuple[dict, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The columns as one text."""
-        return key_of(self.columns)
-
-
-@dataclass(frozen=True)
-class Record:
-    """Results of one experiment at one preset, computed on one device.
-
-    device: what trained. cells: {"name", "kind", "versions", "config", "seconds"} of each cell of the lines, and of
-    those that they need. origin: "recorded", or "superseded" where it has been replaced.
-    """
-
-    experiment: str
-    preset: str
-    device: str
-    cells: tuple[dict, ...]
-    lines: tuple[Line, ...]
-    origin: str = "recorded"
-
-    @property
-    def file(self) -> str:
-        """The name of its file."""
-        device = re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
-        return f"{self.experiment.replace('/', '-')}.{self.preset}.{device}.json"
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of all lines."""
-        return tuple(sorted({seed for line in self.lines for seed in line.seeds}))
-
-    @property
-    def rows(self) -> tuple[dict, ...]:
-        """The rows of all lines."""
-        return tuple(row for line in self.lines for row in line.rows)
-
-    @property
-    def seconds(self) -> float:
-        """What all cells took together."""
-        return round(sum(cell["seconds"] for cell in self.cells), 1)
-
-    @property
-    def code(self) -> str:
-        """The commits that made it."""
-        return together({"code": line.code} for line in self.lines)["code"]
-
-    @property
-    def made_with(self) -> dict[str, str]:
-        """The versions that made it."""
-        return together(line.made_with for line in self.lines)
-
-    def results(self) -> tuple[Result, ...]:
-        """The lines as results to show: those that the code still makes, then those superseded; none of no line."""
-        stale_lines = self.lines if self.origin == SUPERSEDED else outdated(self)
-        fresh = [line for line in self.lines if line not in stale_lines]
-        parts = (("recorded", fresh), (SUPERSEDED, stale_lines))
-        return tuple(self._result(origin, lines) for origin, lines in parts if lines)
-
-    def _result(self, origin: str, lines: Sequence[Line]) -> Result:
-        lacks = () if origin == SUPERSEDED else self._lacks({line.key for line in lines})
-        rows = tuple(row for line in lines for row in line.rows)
-        curves = tuple(curve for line in lines for curve in line.curves)
-        return Result(self.experiment, self.preset, origin, self.device, rows, len(lacks), lacks, curves)
-
-    def _lacks(self, held: set[str]) -> tuple[dict, ...]:
-        grid = experiments.get(self.experiment).grid(self.preset, seeds=self.seeds)
-        return tuple(columns for config in grid if key_of(columns := config.columns()) not in held)
-
-
-def key_of(columns: dict[str, Any]) -> str:
-    """Columns as one text, whatever their order."""
-    return json.dumps(columns, sort_keys=True)
 
 
 def results_folder(folder: str | os.PathLike | None = None) -> Path:
@@ -191,7 +97,8 @@ def read(path: Path) -> Record:
             raise ValueError(f"its format is {found}, expected {FORMAT}")
         checksum = content.pop("sha256")
         lines = tuple(map(_line, content.pop("lines")))
-        record = Record(cells=tuple(content.pop("cells")), lines=lines, **content)
+        cells = _unpacked(content.pop("cells"), content.pop("shared"))
+        record = Record(cells=cells, lines=lines, absent=tuple(content.pop("absent")), **content)
         check(record)
         if checksum != digest(record):
             raise ValueError("its content does not match its checksum")
@@ -205,12 +112,12 @@ def read(path: Path) -> Record:
 
 def _line(content: dict) -> Line:
     rows = [dict(zip(table["columns"], row, strict=True)) for table in content.pop("tables") for row in table["rows"]]
-    tuples = {name: tuple(content.pop(name)) for name in ("seeds", "cells", "curves")}
+    tuples: dict[str, Any] = {name: tuple(content.pop(name)) for name in ("seeds", "cells", "curves")}
     return Line(rows=tuple(rows), **tuples, **content)
 
 
 _TEXTS = ("experiment", "preset", "device", "origin")
-_CELL = {"name": str, "kind": str, "versions": dict, "config": dict, "seconds": (int, float)}
+_CELL: dict[str, Any] = {"name": str, "kind": str, "versions": dict, "config": dict, "seconds": (int, float)}
 
 
 def check(record: Record) -> None:
@@ -220,14 +127,20 @@ def check(record: Record) -> None:
     if record.preset not in PRESETS:
         raise ValueError(f"its preset is {record.preset!r}")
     for cell in record.cells:
-        if not _CELL.keys() <= cell.keys():
-            raise ValueError(f"one of its cells lacks one of {', '.join(sorted(_CELL))}")
-        for name, kind in _CELL.items():
-            _check_type(f"the {name} of one of its cells", cell[name], kind)
+        _check_cell(cell)
     names = {cell["name"] for cell in record.cells}
     for line in record.lines:
         _check_line(line, names)
+    for columns in record.absent:
+        _check_type("one of the lines that it lacks", columns, dict)
     _check_rows(record)
+
+
+def _check_cell(cell: dict) -> None:
+    if not _CELL.keys() <= cell.keys():
+        raise ValueError(f"one of its cells lacks one of {', '.join(sorted(_CELL))}")
+    for name, kind in _CELL.items():
+        _check_type(f"the {name} of one of its cells", cell[name], kind)
 
 
 def _check_type(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
@@ -246,6 +159,28 @@ def _check_line(line: Line, cells: set[str]) -> None:
         raise ValueError("one of its rows lacks one of seed")
     if {row["seed"] for row in line.rows} != set(line.seeds):
         raise ValueError(f"its seeds are {list(line.seeds)}, those of its rows are others")
+    for part in (*line.rows, *line.curves):
+        for name, value in line.columns.items():
+            if not _alike(part.get(name, value), value):
+                raise ValueError(f"one of its rows has {name} = {part[name]!r}, its line {value!r}")
+    for curve in line.curves:
+        _check_curve(curve, line)
+
+
+def _check_curve(curve: dict, line: Line) -> None:
+    _check_type("the name of one of its curves", curve.get("curve"), str)
+    _check_type(f"what stands for points of its curve {curve['curve']}", curve.get("points"), dict)
+    if curve.get("seed") not in line.seeds:
+        raise ValueError(f"its curve {curve['curve']} is of seed {curve.get('seed')}, its rows of others")
+    if len({len(values) for values in curve["points"].values()}) > 1:
+        raise ValueError(f"its curve {curve['curve']} has columns of different lengths")
+
+
+def _alike(value: Any, column: Any) -> bool:
+    """Whether a row's value is that of the column, up to the digits that a record keeps."""
+    if isinstance(value, float) and isinstance(column, float):
+        return math.isclose(value, column, rel_tol=1e-5)
+    return value == (list(column) if isinstance(column, tuple) else column)
 
 
 def _check_rows(record: Record) -> None:
@@ -278,13 +213,45 @@ def digest(record: Record) -> str:
 def text(record: Record) -> str:
     """JSON with a line for each cell, each row and each curve, so that a change of one is a change of one line.
 
-    Rows of the same columns stand in one table: {"columns": [...], "rows": [[...], ...]}.
+    Rows of the same columns stand in one table: {"columns": [...], "rows": [[...], ...]}. What the settings of several
+    cells have in common stands once, in "shared", and in the cells its number: {"shared": 0}.
     """
     simple = {"format": FORMAT, "experiment": record.experiment, "preset": record.preset, "device": record.device}
+    cells, shared = _packed(record.cells)
     parts = [f' "{name}": {_json(value)}' for name, value in (simple | {"sha256": digest(record)}).items()]
-    parts.append(f' "cells": {_block(map(_json, record.cells))}')
+    parts += [
+        f' "{name}": {_block(map(_json, values)) if values else "[]"}'
+        for name, values in (("shared", shared), ("cells", cells), ("absent", record.absent))
+    ]
     parts.append(' "lines": [\n' + ",\n".join(map(_line_text, record.lines)) + "\n ]")
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _packed(cells: Sequence[dict]) -> tuple[list[dict], list[dict]]:
+    """The cells, what several of them share replaced by its number; and that, in order."""
+    counts = Counter(_json(part) for cell in cells for part in _parts(cell))
+    shared = [part for part, count in counts.items() if count > 1 and len(part) >= LONG]
+    numbers = {part: {"shared": number} for number, part in enumerate(shared)}
+    packed = [_with_parts(cell, lambda part: numbers.get(_json(part), part)) for cell in cells]
+    return packed, [json.loads(part) for part in shared]
+
+
+def _unpacked(cells: Sequence[dict], shared: Sequence[dict]) -> tuple[dict, ...]:
+    for cell in cells:
+        _check_cell(cell)
+    return tuple(
+        _with_parts(cell, lambda part: shared[part["shared"]] if part.keys() == {"shared"} else part) for cell in cells
+    )
+
+
+def _parts(cell: dict) -> list[dict]:
+    """What a cell may have in common with others: its versions, and settings that have settings."""
+    return [part for part in (cell["versions"], *cell["config"].values()) if isinstance(part, dict)]
+
+
+def _with_parts(cell: dict, change: Callable[[dict], dict]) -> dict:
+    config = {name: change(part) if isinstance(part, dict) else part for name, part in cell["config"].items()}
+    return cell | {"versions": change(cell["versions"]), "config": config}
 
 
 def _line_text(line: Line) -> str:
@@ -305,95 +272,3 @@ def _block(lines: Iterable[str]) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
-
-
-def together(several: Iterable[dict[str, str]]) -> dict[str, str]:
-    """What made cells, as one: where they differ, all of it."""
-    found: dict[str, dict] = {}
-    for versions_used in several:
-        for name, version in versions_used.items():
-            found.setdefault(name, {})[version] = None
-    return {name: " + ".join(sorted(kinds)) for name, kinds in found.items()}
-
-
-def described(grid: Iterable[Config]) -> list[dict]:
-    """What each cell of a grid, and each that these need, is made from; a cell within another one by its name."""
-    cells: dict[str, dict] = {}
-    for config in closure(grid):
-        own = {"name": Store(Path()).name(config), "kind": config.KIND, "versions": versions(config)}
-        cells[json.dumps(settings(config))] = own | {"config": _by_name(settings(config), cells)}
-    return list(cells.values())
-
-
-def _by_name(value: Any, cells: dict[str, dict]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if (known := json.dumps(value)) in cells:
-        return cells[known]["name"]
-    return {key: _by_name(part, cells) for key, part in value.items()}
-
-
-def outdated(record: Record) -> tuple[Line, ...]:
-    """The lines whose cells the code no longer makes."""
-    if record.experiment not in experiments.ALL:
-        return record.lines
-    grid = experiments.get(record.experiment).grid(record.preset, seeds=record.seeds)
-    names = set(map(Store(Path()).name, grid))
-    return tuple(line for line in record.lines if not set(line.cells) <= names)
-
-
-def stale(record: Record) -> str | None:
-    """Why the code no longer makes some of the record's cells: other versions, or settings. None if it makes all."""
-    if record.experiment not in experiments.ALL:
-        return f"there is no experiment {record.experiment} any more"
-    if not (lines := outdated(record)):
-        return None
-    part = f"{len(lines)} of its {len(record.lines)} lines: " if len(lines) < len(record.lines) else ""
-    now = described(experiments.get(record.experiment).grid(record.preset, seeds=record.seeds))
-    concerned = _with_needs(record, {name for line in lines for name in line.cells})
-    then_versions, now_versions = _all_versions(concerned), _all_versions(now)
-    for name, version in then_versions.items():
-        if now_versions.get(name, version) != version:
-            return f"{part}they are made with {name} of version {version}, the code makes version {now_versions[name]}"
-    present = {cell["name"] for cell in now}
-    known = {cell["name"] for cell in record.cells}
-    gone = [cell for cell in concerned if cell["name"] not in present]
-    new = [cell for cell in now if cell["name"] not in known]
-    counts = f"{len(gone)} of its {len(record.cells)} cells are no longer in the grid, {len(new)} are new"
-    return f"{part}{counts}{_difference(gone, new)}"
-
-
-def _with_needs(record: Record, names: set[str]) -> list[dict]:
-    """The cells of these names, and those that their settings name."""
-    by_name = {cell["name"]: cell for cell in record.cells}
-    found: dict[str, dict] = {}
-    left = list(names)
-    while left:
-        name = left.pop()
-        if name in by_name and name not in found:
-            found[name] = by_name[name]
-            left += re.findall(r"[a-z_]+-[0-9a-f]{16}", json.dumps(by_name[name]["config"]))
-    return [cell for cell in record.cells if cell["name"] in found]
-
-
-def _all_versions(cells: Iterable[dict]) -> dict[str, int]:
-    return {name: version for cell in cells for name, version in cell["versions"].items()}
-
-
-def _difference(gone: list[dict], new: list[dict]) -> str:
-    """The settings in which the first cell gone differs from the first new one of its kind."""
-    pairs = ((old, cell) for old in gone for cell in new if cell["kind"] == old["kind"])
-    for old, cell in pairs:
-        before, after = _flat(old["config"]), _flat(cell["config"])
-        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        return ": " + ", ".join(
-            f"{name} {before.get(name, 'default')} -> {after.get(name, 'default')}" for name in names
-        )
-    return ""
-
-
-def _flat(config: dict, prefix: str = "") -> dict:
-    parts: dict = {}
-    for name, value in config.items():
-        parts |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return parts

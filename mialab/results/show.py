@@ -3,21 +3,26 @@
 What is shown depends on results only: no seconds, dates or paths.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 
-from mialab.engine.grid import PRESETS, Experiment, Where
+from mialab.engine.grid import PRESETS, Experiment, Where, where_options
 from mialab.engine.store import Store
 from mialab.metrics import Estimate
 from mialab.names import unknown
 from mialab.results import records, reported
-from mialab.results.lines import Result, local, mean_curves, summary
+from mialab.results.columns import Printed, also_printed, measured, plain, printed_numbers, words
+from mialab.results.curves import mean_curves
+from mialab.results.lines import Result, local
+from mialab.results.means import summary
 from mialab.results.tables import table
 
 HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simplest score, the ensemble paper's own
 EVERY = "all"
+MOST_NAMED = 6  # groups of missing lines, before the others are counted
 SECTIONS = ("attack", "data")  # each has a table of its own
-SETTING = {"dataset": "data", "model": "model", "method": "method"}  # a printed number's columns, and those of the rows
 LEGEND = "mean [95 % interval over seeds; of one seed, or equal ones, their own if they have any]; -: too few samples"
 
 
@@ -52,14 +57,14 @@ def text(experiment: Experiment, results: Sequence[Result], *, attacks: Sequence
     attack that has no results, with close names.
     """
     chosen, others = _attacks(results, attacks)
-    printed = _printed(experiment)
+    printed = printed_numbers(experiment)
     blocks = [[f"{experiment.name}: {experiment.title} ({experiment.source})"]]
     for preset in PRESETS:
         if own := [result for result in results if result.preset == preset]:
             blocks += [_sources(experiment, own), *_tables(experiment, own, chosen, printed)]
     blocks += [[f"no results yet: mialab run {experiment.name}"]] * (not results)
-    blocks.append(_rest(experiment, results, printed))
-    blocks.append(_notes(others) if any(result.rows for result in results) else [])
+    blocks.append(also_printed(experiment, results, printed))
+    blocks.append(_notes(others, results) if any(result.rows for result in results) else [])
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
@@ -67,9 +72,10 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
     """The results as JSON types: shares, not per cent, except for the printed numbers; every attack unless told.
 
     {"version": 1, "experiment", "title", "source", "by": [column], "values": [column], "printed": [a row of
-    `results.reported`], "results": [{"origin", "preset", "device" (None for this one), "missing" (cells), "lines":
-    [{column: value, "seeds": n, value: {"value", "low", "high"}}], "curves": [{column: value, "curve": name, "seeds":
-    n, "points": {column: [number, or {"value", "low", "high"}]}}]}]}. Raises ValueError as `text` does.
+    `results.reported`], "results": [RESULT]}. RESULT: {"origin", "preset", "device" (None for this one), "missing"
+    (cells), "incomplete": [{column: value} of a line that lacks some], "lines": [{column: value, "seeds": n, value:
+    {"value", "low", "high"}}], "curves": [{column: value, "curve": name, "seeds": n, "points": {column: [number, or
+    {"value", "low", "high"}]}}]}. Raises ValueError as `text` and `mean_curves` do.
     """
     chosen, _ = _attacks(results, attacks or [EVERY])
     return {
@@ -86,6 +92,7 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
                 "preset": result.preset,
                 "device": None if result.origin == "local" else result.device,
                 "missing": result.missing,
+                "incomplete": result.missing_lines(),
                 "lines": [_plain(line, experiment) for line in _summary(experiment, result, chosen)],
                 "curves": [_plain_curve(curve) for curve in mean_curves(result.curves)],
             }
@@ -95,8 +102,7 @@ def to_dict(experiment: Experiment, results: Sequence[Result], *, attacks: Seque
 
 
 def _plain(line: dict, experiment: Experiment) -> dict:
-    measured = {name: line[name] and line[name]._asdict() for name in experiment.values}
-    return {**line, **measured}
+    return {**line, **{name: line[name] and line[name]._asdict() for name in experiment.values}}
 
 
 def _plain_curve(curve: dict) -> dict:
@@ -134,15 +140,41 @@ def _sources(experiment: Experiment, results: Sequence[Result]) -> list[str]:
             what.insert(0, f"on {result.device}")
         if result.origin == "superseded":
             what.append("made by cells that the code has replaced since")
-        if result.missing:
-            what.append(f"{result.missing} cells missing: mialab run {experiment.name} --preset {preset}")
+        elif result.missing:
+            command = f"mialab run {experiment.name} --preset {preset}{where_options(result.missing_where())}"
+            what.append(f"{result.missing} cells missing: {command}")
         lines.append(f"  {label}: {', '.join(what)}")
+        if result.origin != "superseded" and result.missing and result.rows:
+            lines.append(f"    lines not complete: {_missing(result)}")
     return lines
+
+
+def _missing(result: Result) -> str:
+    """The lines that lack cells, by the columns in which lines differ: all values of the last one together."""
+    lines = result.missing_lines()
+    if told := result.missing_where():
+        return "; ".join(_named(name, values) for name, values in told.items())
+    varying = [name for name in lines[0] if len({line.get(name) for line in (*lines, *result.rows)}) > 1]
+    if not (varying := varying or list(lines[0])):
+        return "all"
+    groups: dict[str, list] = {}
+    for line in lines:
+        key = ", ".join(_named(name, [line.get(name)]) for name in varying[:-1])
+        groups.setdefault(key, []).append(line.get(varying[-1]))
+    named = [f"{key}: {_named(varying[-1], values)}".removeprefix(": ") for key, values in groups.items()]
+    more = sum(map(len, groups.values())) - sum(map(len, list(groups.values())[:MOST_NAMED]))
+    return "; ".join(named[:MOST_NAMED]) + f" and {more} more" * (more > 0)
+
+
+def _named(name: str, values: Sequence) -> str:
+    numbers = all(isinstance(value, int | float) for value in values)
+    return f"{words(name)} {', '.join(map(plain, sorted(values) if numbers else values))}"
 
 
 def _labels(results: Sequence[Result]) -> list[str]:
     """local, recorded, superseded; with a number where there are several."""
-    counts, seen, labels = Counter(result.origin for result in results), Counter(), []
+    counts, labels = Counter(result.origin for result in results), []
+    seen: Counter[str] = Counter()
     for result in results:
         seen[result.origin] += 1
         labels.append(result.origin + (f" {seen[result.origin]}" if counts[result.origin] > 1 else ""))
@@ -150,7 +182,7 @@ def _labels(results: Sequence[Result]) -> list[str]:
 
 
 def _tables(
-    experiment: Experiment, results: Sequence[Result], attacks: Sequence[str], printed: dict
+    experiment: Experiment, results: Sequence[Result], attacks: Sequence[str], printed: Printed
 ) -> list[list[str]]:
     """The tables of one preset, one per attack and data set: the sources of one setting stand below each other."""
     sections: dict[tuple, list[tuple[str, dict]]] = {}
@@ -161,94 +193,24 @@ def _tables(
     return [_table(experiment, sections[key], printed, several=len(results) > 1) for key in ordered]
 
 
-def _table(experiment: Experiment, found: Sequence[tuple[str, dict]], printed: dict, *, several: bool) -> list[str]:
+def _table(experiment: Experiment, found: Sequence[tuple[str, dict]], printed: Printed, *, several: bool) -> list[str]:
     places = {_identity(experiment, line): number for number, (_, line) in reversed([*enumerate(found)])}
     labels, lines = zip(*sorted(found, key=lambda entry: places[_identity(experiment, entry[1])]), strict=True)
     varying = [name for name in experiment.by if len({line[name] for line in lines}) > 1]
     constant = [name for name in (*SECTIONS, *experiment.by) if name in experiment.by and name not in varying]
-    heading = ", ".join(f"{_words(name)} {_cell(lines[0][name])}" for name in dict.fromkeys(constant))
+    heading = ", ".join(f"{words(name)} {plain(lines[0][name])}" for name in dict.fromkeys(constant))
     left = [["from", *labels]] * several
-    left += [[_words(name), *(_cell(line[name]) for line in lines)] for name in varying]
+    left += [[words(name), *(plain(line[name]) for line in lines)] for name in varying]
     left += [["seeds", *(str(line["seeds"]) for line in lines)]]
-    return [heading, *table(left, [_columns(name, lines, printed) for name in experiment.values])]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return [heading, *table(left, [measured(name, lines, printed) for name in experiment.values])]
 
 
 def _identity(experiment: Experiment, line: dict) -> tuple:
     return tuple(line.get(name) for name in experiment.by)
 
 
-def _columns(name: str, lines: Sequence[dict], printed: dict) -> list[list[str]]:
-    """A measured column, and beside it the paper's where it prints something for one of the lines."""
-    theirs = [printed.get((*_setting(line), name)) for line in lines]
-    column = [[_heading(name), *(_shown(name, line[name]) for line in lines)]]
-    if any(value is not None for value in theirs):
-        column.append(["paper", *("" if value is None else f"{value:g}" for value in theirs)])
-    return column
-
-
-def _setting(line: dict) -> tuple:
-    return line.get("data"), line.get("model"), line.get("method", "none")
-
-
-def _printed(experiment: Experiment) -> dict[tuple, float]:
-    """The paper's numbers by data, model, method (in the names of our rows) and metric."""
-    rows = reported.rows(*experiment.reported) if experiment.reported else []
-    return {
-        (
-            *(row["dataset"], row["model"], reported.METHODS.get(row["method"], row["method"])),
-            reported.METRICS.get(row["metric"], row["metric"]),
-        ): row["value"]
-        for row in rows
-    }
-
-
-def _rest(experiment: Experiment, results: Sequence[Result], printed: dict) -> list[str]:
-    """What the paper prints and no line above stands beside."""
-    if not printed:
-        return ["paper: prints no numbers for this"]
-    shown = {_setting(row) for result in results for row in result.rows}
-    left = {key: value for key, value in printed.items() if key[:3] not in shown or key[3] not in experiment.values}
-    settings = list(dict.fromkeys(key[:3] for key in left))
-    metrics = [metric for metric in dict.fromkeys(key[3] for key in printed) if any(key[3] == metric for key in left)]
-    names = [[name, *(setting[k] for setting in settings)] for k, name in enumerate(SETTING.values())]
-    cells = [
-        [[_heading(metric), *(f"{left[key]:g}" if (key := (*each, metric)) in left else "" for each in settings)]]
-        for metric in metrics
-    ]
-    return ["paper: also prints", *table(names, cells)] if left else []
-
-
-def _notes(others: Sequence[str]) -> list[str]:
-    told = f"also attacked by {', '.join(others)}: see --attack NAME, or --attack {EVERY}"
-    return [LEGEND] + [told] * bool(others)
-
-
-def _heading(name: str) -> str:
-    if name.startswith("tpr_"):
-        return f"TPR % at {100 * float(name.removeprefix('tpr_')):g} % FPR"
-    return "AUC" if name == "auc" else _words(name).replace("accuracy", "acc.") + " %" * _in_per_cent(name)
-
-
-def _in_per_cent(name: str) -> bool:
-    return name.endswith("accuracy") or name.startswith("tpr_")
-
-
-def _shown(name: str, estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "-"
-    value, *ends = (None if number is None else _number(name, number) for number in estimate)
-    return value if None in ends else f"{value} [{', '.join(ends)}]"
-
-
-def _number(name: str, value: float) -> str:
-    if _in_per_cent(name):
-        return f"{100 * value:.1f}"
-    return f"{value:.3f}" if name.startswith("auc") else f"{value:.4g}"
+def _notes(others: Sequence[str], results: Sequence[Result]) -> list[str]:
+    curves = dict.fromkeys(curve["curve"] for result in results for curve in result.curves)
+    told = [f"also attacked by {', '.join(others)}: see --attack NAME, or --attack {EVERY}"] * bool(others)
+    told += [f"curves: {', '.join(curves)}: see --json OUT"] * bool(curves)
+    return [LEGEND, *told]

@@ -40,6 +40,9 @@ class TwoBranch(nn.Module):
     `center` and `spread` [features].
     """
 
+    center: Tensor
+    spread: Tensor
+
     def __init__(self, classes: int, variant: Variant, *, x_features: int = 0):
         super().__init__()
         self.signed = variant.signed
@@ -125,5 +128,5 @@ def train(
 
 
 def _loss_on(rows: np.ndarray, network: TwoBranch, variant: Variant, inputs: tuple, member: Tensor) -> Tensor:
-    rows = torch.from_numpy(rows).to(member.device)
-    return loss(variant, network(*(part[rows] for part in inputs)), member[rows])
+    here = torch.from_numpy(rows).to(member.device)
+    return loss(variant, network(*(part[here] for part in inputs)), member[here])

@@ -63,7 +63,7 @@ def pixels() -> np.ndarray:
             images = from_picture(np.asarray(picture))
     except (OSError, SyntaxError, ValueError) as error:
         raise _unusable(error) from error
-    if hashlib.sha256(images).hexdigest() != PIXELS_SHA256:
+    if hashlib.sha256(images.data).hexdigest() != PIXELS_SHA256:
         raise _unusable("altered")
     return images
 

@@ -24,6 +24,7 @@ def official_rows(labels: np.ndarray) -> np.ndarray:
 def official_images() -> np.ndarray:
     """The images that the embedded set holds, from the official files: uint8 [8000, 28, 28]. Raises DataError."""
     whole = data.load("fashion-mnist")
+    assert isinstance(whole, data.Dataset)
     labels = whole.y.numpy()
     train, test = official_rows(labels[: whole.train]), whole.train + official_rows(labels[whole.train :])
     return whole.x[np.concatenate([train, test]), 0].numpy()
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         print("the embedded images are the official ones" if same else "the embedded images differ: make them again")
         return int(not same)
     Image.fromarray(fashion.to_picture(images)).save(fashion.IMAGES, optimize=True)
-    print(f"wrote {fashion.IMAGES}, pixels {hashlib.sha256(images).hexdigest()}")
+    print(f"wrote {fashion.IMAGES}, pixels {hashlib.sha256(images.data).hexdigest()}")
     return 0
 
 
