@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,17 +13,16 @@ from torch import Tensor, nn
 
 from mialab import models
 from mialab.cells import recorder
-from mialab.cells.cost import Work
 from mialab.cells.pipeline import Member, Pipeline, evaluated, rows_of, train
 from mialab.cells.recorder import Recorder
-from mialab.engine.store import OBSERVED, Cell, Config
+from mialab.cells.trained import Trained
+from mialab.engine.store import OBSERVED, Cell
 from mialab.seeds import forked
-from mialab.training import Fitted
 from mialab.training.loop import convolves
 
 
 @dataclass(frozen=True)
-class Models(Config):
+class Models(Trained):
     """`count` models that come to be as the pipeline says, and what they answer after the named epochs.
 
     epochs: of the last phase, counted from 1, after which logits are kept. weights: epochs after which the models
@@ -49,55 +48,14 @@ class Models(Config):
     weights: tuple[int, ...] = field(default=(), metadata=OBSERVED)
 
     def __post_init__(self) -> None:
-        check_epochs("Models", self.pipeline, self.epochs, self.weights)
+        self.check_epochs()
         if self.count < 1 or self.first < 0:
             raise ValueError(f"Models: count must be at least 1 and first at least 0, not {self.count}, {self.first}")
-
-    @property
-    def numbers(self) -> range:
-        """The numbers of the models in this cell."""
-        return range(self.first, self.first + self.count)
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each model."""
         return tuple(self.pipeline.seed_of("target", number) for number in self.numbers)
-
-    def operations(self) -> float:
-        """Multiply-adds of one model's training step."""
-        return self.pipeline.step_operations
-
-    def work(self) -> Work:
-        """What is trained here, found without loading any data."""
-        return self.pipeline.work(self.count)
-
-    def seeded(self, seed: int) -> Models:
-        """The same for another repetition."""
-        return replace(self, pipeline=self.pipeline.seeded(seed))
-
-    def cells(self, number: int) -> tuple[Models, ...]:
-        """The cells of models 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
-        return tuple(replace(self, first=first) for first in range(0, number, self.count))
-
-    def columns(self) -> dict[str, Any]:
-        """What tells rows of these models from others."""
-        return self.pipeline.columns()
-
-    def needs(self) -> tuple[Models, ...]:
-        if (parent := self.pipeline.parent) is None:
-            return ()
-        end = (parent.last.recipe.epochs,)
-        return (replace(self, pipeline=parent, epochs=end, weights=end),)
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         seen = evaluated(self.pipeline)
@@ -106,45 +64,14 @@ class Models(Config):
             Member(
                 self.seeds[k],
                 rows_of(self.pipeline, seen.roles, seen.dataset.y, number),
-                **parts_of(self.needs(), inputs, k),
+                **self.start_of(inputs, k),
                 watch=(recorders[k],),
             )
             for k, number in enumerate(self.numbers)
         ]
         fitted = train(self.pipeline, seen, members, scratch / "training.pt")
         arrays = {"labels": seen.y.numpy(), "member": seen.member.numpy(), **recorder.kept(recorders, fitted)}
-        return Cell(histories(self.pipeline, inputs, recorders, fitted), arrays)
-
-
-def check_epochs(kind: str, pipeline: Pipeline, epochs: Sequence[int], weights: Sequence[int]) -> None:
-    """Raise ValueError, naming the kind of cell, unless these are epochs of the pipeline's last phase."""
-    last = pipeline.last.recipe.epochs
-    for name, numbers in (("epochs", epochs), ("weights", weights)):
-        if list(numbers) != sorted(set(numbers)) or (numbers and numbers[0] < 1) or (name == "epochs" and not numbers):
-            raise ValueError(f"{kind}: {name} must be rising whole numbers from 1 on, not {tuple(numbers)}")
-        if numbers and numbers[-1] > last:
-            raise ValueError(f"{kind}: training ends after epoch {last}; keep no epoch {numbers[-1]}")
-
-
-def parts_of(needs: Sequence[Any], inputs: Sequence[Cell], k: int) -> Mapping[str, Any]:
-    """What model k starts from: the weights and end states that its parent's cell holds; nothing without one."""
-    if not needs:
-        return {}
-    (end,) = needs[0].weights
-    return {"start": recorder.weights(inputs[0], end, k), "carried": recorder.carried(inputs[0], k)}
-
-
-def histories(
-    pipeline: Pipeline, inputs: Sequence[Cell], recorders: Sequence[Recorder], fitted: Sequence[Fitted]
-) -> dict[str, list]:
-    """A training cell's info: history at the kept epochs, and training, the curve through all phases; per model."""
-    phase = len(pipeline.phases) - 1
-    before = inputs[0].info["training"] if inputs else [[]] * len(fitted)
-    curves = [
-        [*past, *({"phase": phase, **row} for row in result.history)]
-        for past, result in zip(before, fitted, strict=True)
-    ]
-    return {"history": [each.history for each in recorders], "training": curves}
+        return Cell(self.info(inputs, recorders, fitted), arrays)
 
 
 def predictions(cells: Sequence[Cell], *epochs: int) -> np.ndarray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,18 +13,17 @@ import torch
 from mialab import splits
 from mialab.attacks import References
 from mialab.cells import recorder
-from mialab.cells.cost import Work
-from mialab.cells.models import check_epochs, histories, parts_of
 from mialab.cells.pipeline import Evaluated, Member, Pipeline, evaluated, train
 from mialab.cells.recorder import Recorder
-from mialab.engine.store import OBSERVED, Cell, Config
+from mialab.cells.trained import Trained
+from mialab.engine.store import OBSERVED, Cell
 from mialab.seeds import derive
 
 TOLERANCE = 0.05  # by how much a shadow's training set may differ in size from the target's
 
 
 @dataclass(frozen=True)
-class Shadows(Config):
+class Shadows(Trained):
     """`count` shadows of a target, from number `first` on, and what they answer after the named epochs.
 
     pipeline: the target's; a shadow runs every phase of it on its own half. epochs, weights: observed, as in `Models`.
@@ -52,7 +51,7 @@ class Shadows(Config):
     weights: tuple[int, ...] = field(default=(), metadata=OBSERVED)
 
     def __post_init__(self) -> None:
-        check_epochs("Shadows", self.pipeline, self.epochs, self.weights)
+        self.check_epochs()
         if self.count < 1 or self.first < 0 or self.models < 1:
             counts = f"{self.count}, {self.models}, {self.first}"
             raise ValueError(f"Shadows: count and models must be at least 1 and first at least 0, not {counts}")
@@ -66,46 +65,9 @@ class Shadows(Config):
             )
 
     @property
-    def numbers(self) -> range:
-        """The numbers of the shadows in this cell."""
-        return range(self.first, self.first + self.count)
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
-
-    @property
     def seeds(self) -> tuple[int, ...]:
         """The seed of each model, those of one shadow together."""
         return tuple(self.pipeline.seed_of("shadow", number, m) for number in self.numbers for m in range(self.models))
-
-    def operations(self) -> float:
-        """Multiply-adds of one model's training step."""
-        return self.pipeline.step_operations
-
-    def work(self) -> Work:
-        """What is trained here, found without loading any data."""
-        return self.pipeline.work(self.count * self.models)
-
-    def columns(self) -> dict[str, Any]:
-        """What tells rows of these models from others."""
-        return self.pipeline.columns()
-
-    def cells(self, number: int) -> tuple[Shadows, ...]:
-        """The cells of shadows 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
-        return tuple(replace(self, first=first) for first in range(0, number, self.count))
-
-    def needs(self) -> tuple[Shadows, ...]:
-        if (parent := self.pipeline.parent) is None:
-            return ()
-        end = (parent.last.recipe.epochs,)
-        return (replace(self, pipeline=parent, epochs=end, weights=end),)
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         seen = evaluated(self.pipeline)
@@ -116,7 +78,7 @@ class Shadows(Config):
             Member(
                 self.seeds[k],
                 seen.row_ids[half].sort().values,
-                **parts_of(self.needs(), inputs, k),
+                **self.start_of(inputs, k),
                 watch=(recorders[k],),
             )
             for k, half in enumerate(halves)
@@ -127,7 +89,7 @@ class Shadows(Config):
             logits = arrays[f"logits_{epoch}"]
             arrays[f"logits_{epoch}"] = logits.reshape(self.count, self.models, *logits.shape[1:])
         arrays |= {"member": inside.numpy(), "labels": seen.y.numpy()}
-        return Cell(histories(self.pipeline, inputs, recorders, fitted), arrays)
+        return Cell(self.info(inputs, recorders, fitted), arrays)
 
     def _design(self, seen: Evaluated) -> torch.Tensor:
         """Who is trained on what: bool [count, samples]. Drawn on the rows as they are numbered, members or not."""
