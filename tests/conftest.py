@@ -8,6 +8,9 @@ import pytest
 # A shell that runs tests in the background has interrupts ignored, in all that it starts; tests send some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Toys are computed in this process, where tests patch them; tests of processes say how many they want.
+os.environ.setdefault("MIALAB_CORES", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory):

@@ -1,10 +1,12 @@
 """What the doctor finds, what is known of data without loading it, and what cells are said to cost."""
 
 import os
+import time
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from toy_cases import Trained, experiment
@@ -18,6 +20,7 @@ from mialab.data.known import known, place
 from mialab.engine import store
 from mialab.engine.run import recorded_seconds
 from mialab.engine.store import Store, closure
+from mialab.progress import duration
 from mialab.training import Phase
 
 SECONDS_PER_SAMPLE = 1e-6
@@ -212,7 +215,44 @@ def test_an_epoch_is_timed_by_the_very_loop(monkeypatch):
     seen, fit = [], training.fit
     monkeypatch.setattr(training, "fit", lambda build, data, *a, **o: seen.append(data) or fit(build, data, *a, **o))
     taken = cost._seconds_per_sample.__wrapped__("tabular", (64,), 10, 8)
-    assert taken > 0 and len(seen) == 1 and seen[0][0].shape == (cost.STEPS * 8, 64)
+    assert taken > 0 and len(seen) == 1 and seen[0][0].shape == (cost.MOST_STEPS * 8, 64)
+
+
+@dataclass(frozen=True)
+class Slow(training.Defense):
+    """Takes its time at each step of the second phase, which goes on from what it left in the first."""
+
+    NAME: ClassVar[str] = "slow"
+    VERSION: ClassVar[int] = 1
+    seconds: float
+
+    def start(self, parts):
+        return Slowly(self.seconds, later=bool(parts.carried))
+
+
+class Slowly(training.Hooks):
+    def __init__(self, seconds, *, later):
+        self.seconds, self.later = seconds, later
+
+    def after_step(self, run):
+        time.sleep(self.seconds * self.later)
+
+    def state_dict(self):
+        return {"seen": 1}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_defenses_are_timed_in_the_phase_that_they_slow_down(monkeypatch):
+    monkeypatch.undo()
+    phase = Phase(RECIPE, (Slow(0.02),))
+    pipeline = Pipeline("digits", "tabular", (phase,))
+    defended = [replace(pipeline, phases=(phase,) * number).work(1) for number in (1, 2)]
+    plain = replace(pipeline, phases=(Phase(RECIPE),) * 2).work(1)
+    assert plain.phases == () and [len(work.phases) for work in defended] == [1, 2]
+    first, second = (work.seconds / (work.rows * work.epochs) for work in defended)
+    assert second - first == pytest.approx(0.02 / RECIPE.batch, rel=0.5), "20 ms a step"
 
 
 def test_a_shared_training_is_counted_once_and_what_the_store_has_not_at_all(empty):
@@ -237,7 +277,7 @@ def test_a_shared_training_is_counted_once_and_what_the_store_has_not_at_all(emp
     [(0, "0 s"), (8.6, "9 s"), (89, "89 s"), (100, "1.7 min"), (3000, "50 min"), (6000, "1.7 h"), (4e5, "4.6 days")],
 )
 def test_durations_are_told_to_two_digits(seconds, words):
-    assert cost.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_the_cost_of_each_preset_is_told_whole_and_missing(empty, monkeypatch):

@@ -123,7 +123,9 @@ class Pipeline:
     def work(self, networks: int) -> Work:
         """What so many models of the last phase take."""
         size, recipe = self.size, self.last.recipe
-        return Work(self.model, size.shape, size.classes, recipe.batch, self.row_counts[0], recipe.epochs, networks)
+        phases = self.phases if self.method != "none" else ()
+        net = self.model, size.shape, size.classes
+        return Work(*net, recipe.batch, self.row_counts[0], recipe.epochs, networks, phases)
 
     def seeded(self, seed: int) -> Pipeline:
         """The same pipeline for another repetition."""

@@ -22,6 +22,7 @@ import mialab
 from mialab.chapters import baselines
 from mialab.chapters.baselines import Moved, Number, compare
 from mialab.engine.files import write_whole
+from mialab.engine.schedule import cores
 from mialab.names import unknown
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def regress(
     """Execute chapters, keep the notebooks in the folder `out`, and compare what they publish with their baselines.
 
     chapters: numbers, slugs or paths; none means all
-    jobs: how many at once (default: one for each core); every kernel takes its threads from the environment
+    jobs: how many at once (default: one for each core); kernels share the cores out
     seed: of the chapters (default 0)
     update: run at five seeds and write the baselines, instead of comparing
     book: the folder of the chapters (default: that of the checkout which the package runs from)
@@ -134,7 +135,7 @@ def regress(
         for each in seeds
         for source in sources
     ]
-    done = _execute_all(runs, jobs or _cores())
+    done = _execute_all(runs, jobs or cores())
     judge = _update if update else _check
     return Report(tuple(judge(tuple(each for each in done if each.run.chapter == source)) for source in sources))
 
@@ -271,8 +272,8 @@ def _execute_all(runs: Sequence[ChapterRun], jobs: int) -> list[Executed]:
     pool = ProcessPoolExecutor(
         min(jobs, len(runs)),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,  # Ctrl-C is for this process alone
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_begin,
+        initargs=(max(1, cores() // min(jobs, len(runs))),),
     )
     done = {}
     try:
@@ -288,6 +289,12 @@ def _execute_all(runs: Sequence[ChapterRun], jobs: int) -> list[Executed]:
     finally:
         pool.shutdown(cancel_futures=True)
     return [done[run] for run in runs]
+
+
+def _begin(share: int) -> None:
+    """Set up a process that executes chapters: Ctrl-C is for its parent, and kernels share the cores out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["MIALAB_CORES"] = str(share)
 
 
 def _result(future: Future, run: ChapterRun) -> Executed:
@@ -375,7 +382,3 @@ def _folder(path: Path) -> Path:
 def _require_extra() -> None:
     if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
         raise RegressError(f"chapters run through {', '.join(missing)}, not installed: pip install 'mialab[book]'")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
