@@ -335,9 +335,11 @@ from dataclasses import replace
 from mialab.experiments import basics
 
 whole, *others = basics.TARGETS["smoke"]
-recipe = replace(whole.recipe, epochs=whole.recipe.epochs // 2)
+(phase,) = whole.pipeline.phases
+recipe = replace(phase.recipe, epochs=phase.recipe.epochs // 2)
 kept = tuple(epoch for epoch in whole.epochs if epoch <= recipe.epochs)
-basics.TARGETS["smoke"] = (replace(whole, recipe=recipe, epochs=kept, weights=kept[-1:]), *others)
+pipeline = replace(whole.pipeline, phases=(replace(phase, recipe=recipe),))
+basics.TARGETS["smoke"] = (replace(whole, pipeline=pipeline, epochs=kept, weights=kept[-1:]), *others)
 """
 
 
