@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from typing import Any
 
 import matplotlib
@@ -38,7 +39,12 @@ def banner(preset: str) -> None:
 
 def say(text: str) -> None:
     """Show a sentence whose numbers were just computed, as Markdown."""
-    display(Markdown(text))
+    display(Markdown(spaced(text)))
+
+
+def spaced(text: str) -> str:
+    """The text with its per cent signs behind a space that does not break, as the book writes them: "1 %"."""
+    return re.sub(r"(?<=\d)%", "\u00a0%", text)
 
 
 def table(rows: list[dict], *, formats: dict[str, str] | None = None, caption: str = "") -> None:
@@ -49,7 +55,7 @@ def table(rows: list[dict], *, formats: dict[str, str] | None = None, caption: s
     formats = formats or {}
 
     def cell(column, value):
-        return "–" if value is None else html.escape(format(value, formats.get(column, "")))
+        return "–" if value is None else html.escape(spaced(format(value, formats.get(column, ""))))
 
     head = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{cell(c, v)}</td>" for c, v in row.items()) + "</tr>" for row in rows)

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mialab.chapters.inline import data_uri, element_id, static
+from mialab.chapters.notebook import spaced
 from mialab.chapters.play import Card, Picture, cards, play
 
 __all__ = ["Card", "Picture", "cards", "explore", "frame", "play"]
@@ -54,6 +55,7 @@ def frame(draw: Callable[..., str], **values) -> tuple[bytes, str]:
     sentence = draw(figure, **values)
     if not isinstance(sentence, str) or not sentence.strip():
         raise TypeError(f"draw() must return a sentence with the figure's numbers, not {sentence!r}")
+    sentence = spaced(sentence)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(COLORS)
     png = io.BytesIO()
