@@ -354,5 +354,5 @@ def test_halving_the_epochs_is_caught(tmp_path, state, monkeypatch):
         (tmp_path / "tests" / "baselines" / f"{stem}.json").write_bytes(baseline)
     as_it_stands, halved = regress.regress(book=tmp_path / "book", out=tmp_path / "out").chapters
     assert not as_it_stands.failed, str(as_it_stands)
-    caught = {"accuracy_on_members"}
+    caught = {"epoch 40: AUC of gap", "epoch 40: AUC of confidence"}
     assert caught <= {moved.name for moved in halved.moved}, str(halved)
