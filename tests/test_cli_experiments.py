@@ -368,7 +368,7 @@ def test_regress_passes_its_arguments_on_and_fails_where_numbers_moved(tmp_path,
         failed = property(lambda self: asked["failed"])
 
         def text(self):
-            return "01_membership: told"
+            return "01_game: told"
 
     def fake(chapters, **kwargs):
         asked.update(chapters=chapters, failed=failed, **kwargs)
@@ -377,7 +377,7 @@ def test_regress_passes_its_arguments_on_and_fails_where_numbers_moved(tmp_path,
     monkeypatch.setattr(regress, "regress", fake)
     arguments = f"regress 01 02 --out {tmp_path} --jobs 3 --store {tmp_path}/s --update"
     assert cli.main(arguments.split()) == code
-    assert capsys.readouterr().out == "01_membership: told\n"
+    assert capsys.readouterr().out == "01_game: told\n"
     assert (asked["chapters"], asked["out"], asked["jobs"]) == (["01", "02"], tmp_path, 3)
     assert (asked["preset"], asked["update"], asked["store"]) == ("smoke", True, tmp_path / "s")
 
