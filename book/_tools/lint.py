@@ -22,7 +22,7 @@ from reading import Piece
 
 BOOK = Path(__file__).resolve().parents[1]
 # Chapters from before the present template, until others take their place.
-EXEMPT = ("02_gain_and_divergence",)
+EXEMPT: tuple[str, ...] = ()
 HEADER = {
     "jupytext": {"text_representation": {"extension": ".md", "format_name": "myst"}},
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
