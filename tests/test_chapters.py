@@ -12,7 +12,6 @@ BOOK = ROOT / "book"
 sys.path.insert(0, str(BOOK / "_tools"))
 
 import export  # noqa: E402
-import lint  # noqa: E402
 
 NOTEBOOKS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
 
@@ -26,7 +25,7 @@ def test_there_is_a_notebook_for_each_chapter():
     assert NOTEBOOKS and [path.with_suffix(".md") for path in NOTEBOOKS] == regress.find()
 
 
-@pytest.mark.parametrize("chapter", [p for p in regress.find() if p.stem not in lint.EXEMPT], ids=lambda p: p.name)
+@pytest.mark.parametrize("chapter", regress.find(), ids=lambda p: p.name)
 def test_the_student_edition_runs_without_the_solutions(chapter, tmp_path):
     site = export.read_site()
     book = export.read_book(ROOT, site.pages, site.files)

@@ -292,18 +292,18 @@ def _edges(scores: np.ndarray, bins: int) -> np.ndarray:
 
 
 def allowed(ax, *, js: float | None = None, accuracy: float | None = None):
-    """The best accuracies that each divergence allows, shaded, and Pinsker's bound, dashed.
+    """The best accuracies that each divergence allows, shaded, and Pinsker's bound, dotted.
 
-    A dot stands at (js, accuracy), in a cross: downright the accuracies that this js allows, across the divergences
-    that this accuracy does.
+    A dot stands at (js, accuracy), in a cross: upright, solid, the accuracies that this js allows; across,
+    dashed, the divergences that this accuracy does.
     """
     nats = np.linspace(0, np.log(2), 200)
     ax.fill_between(nats, *divergence.accuracy_bounds(nats), color=GUIDE, alpha=0.2, linewidth=0, label="possible")
-    ax.plot(nats, divergence.pinsker_accuracy(nats), color=GUIDE, linewidth=1, linestyle="--", label="Pinsker")
+    ax.plot(nats, divergence.pinsker_accuracy(nats), color=GUIDE, linewidth=1, linestyle=":", label="Pinsker")
     if js is not None and accuracy is not None:
-        ax.plot([js, js], divergence.accuracy_bounds(js), color=MEMBER)
-        ax.plot(divergence.js_bounds(2 * accuracy - 1), [accuracy, accuracy], color=NONMEMBER)
-        ax.plot([js], [accuracy], "o", color="black", clip_on=False)
+        ax.plot([js, js], divergence.accuracy_bounds(js), color=PLAIN)
+        ax.plot(divergence.js_bounds(2 * accuracy - 1), [accuracy, accuracy], color=PLAIN, linestyle="--")
+        ax.plot([js], [accuracy], "o", color=PLAIN, clip_on=False)
     ax.set(xlabel="JS in nats", ylabel="best accuracy", xlim=(0, nats[-1]), ylim=(0.5, 1.01))
     ax.legend(frameon=False, loc="lower right")
     return ax
