@@ -4,7 +4,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-# One thread each: the models of preset `smoke` are so small that a second thread only gets in the way.
+# One thread each: the models that chapters train themselves are so small that a second one only gets in the way.
+# Experiments in chapters take a process for each core all the same.
 export OMP_NUM_THREADS ?= 1
 # Executed chapters and trained models live under a fingerprint of the code, so that a change in mialab/ starts afresh
 # and an unchanged tree starts warm. The book, the papermill run and the exported notebooks share one store.

@@ -12,6 +12,7 @@ import torch
 from mialab import data, experiments
 from mialab.data.known import known, place
 from mialab.engine.grid import PRESETS
+from mialab.engine.schedule import cores
 from mialab.engine.store import DAMAGED, DRIVE, LOCKS, SCRATCH, Store, on_colab, surroundings
 from mialab.results import listing
 from mialab.results.tables import table
@@ -37,7 +38,8 @@ def text(store: Store) -> str:
 def _device() -> list[str]:
     gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     here = [f"GPU {gpu.name}, {gpu.total_memory / GIB:.0f} GiB" for gpu in gpus]
-    return [*here, f"CPU with {os.cpu_count()} cores; torch uses {torch.get_num_threads()} threads"]
+    threads = f"torch uses {torch.get_num_threads()} threads, runs plan with {cores()} cores"
+    return [*here, f"CPU with {os.cpu_count()} cores; {threads}"]
 
 
 def _extras() -> list[str]:

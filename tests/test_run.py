@@ -2,6 +2,8 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -328,6 +330,10 @@ def running(log):
 SLOW, ENDLESS = {"steps": 5, "seconds": 0.01}, {"steps": 1000, "seconds": 0.1}
 
 
+COMPLAINT = "error::pytest.PytestUnhandledThreadExceptionWarning"
+
+
+@pytest.mark.filterwarnings(COMPLAINT)
 def test_a_killed_worker_of_a_pool_is_named_and_costs_only_the_cells_in_flight(store, log, tmp_path):
     cells = pyramid(6, **SLOW)
     with pytest.raises(WorkersError, match="ended abruptly.*finished cells are kept: run again"):  # noqa: SIM117
@@ -346,6 +352,7 @@ def test_a_killed_worker_of_a_pool_is_named_and_costs_only_the_cells_in_flight(s
     assert contents(store.root) == contents(tmp_path / "calm")
 
 
+@pytest.mark.filterwarnings(COMPLAINT)
 def test_an_interrupt_ends_the_workers_at_once_and_keeps_what_was_finished(store, log):
     cells = [Toy(number, **ENDLESS) if number > 3 else Toy(number) for number in range(8)]
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
@@ -361,6 +368,49 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().split()[2] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from store_cases import Toy
+from mialab.engine.run import compute
+from mialab.engine.store import Store
+print("script", flush=True)
+try:
+    compute([Toy(number, steps={steps}, seconds=0.1) for number in range(4)], Store(Path({store!r})), jobs=2)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def script(tmp_path, store, *, steps):
+    """A script as a newcomer writes it, without a guard, in a group of its own as a shell gives it one."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.format(store=str(store.root), steps=steps))
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, path], env=environment, start_new_session=True, **pipes)
+
+
+def test_workers_do_not_run_the_script_again_that_starts_them(tmp_path, store, log):
+    out, err = script(tmp_path, store, steps=3).communicate(timeout=60)
+    assert (out, err) == ("script\n", "")
+    assert starts(log) == dict.fromkeys(range(4), 1) and len({pid for pid, *_ in notes(log)}) == 2
+
+
+@pytest.mark.parametrize("begun", [0, 2], ids=["while workers start", "while they compute"])
+def test_an_interrupt_of_all_processes_is_told_in_one_line(tmp_path, store, log, begun):
+    parent = script(tmp_path, store, steps=1000)
+    assert parent.stdout.readline() == "script\n"
+    while len(starts(log)) < begun:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    os.killpg(parent.pid, signal.SIGINT)
+    out, err = parent.communicate(timeout=30)
+    assert (parent.returncode, out, err) == (130, "", "interrupted; finished cells are kept: run again to go on\n")
+    assert not any(alive(pid) for pid in {pid for pid, *_ in notes(log)})
 
 
 def endless(store):

@@ -251,6 +251,68 @@ def test_a_file_system_without_locks_is_used_all_the_same_with_one_warning(tmp_p
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+# What is merely observed
+
+
+@dataclass(frozen=True)
+class Observing(Config):
+    """A cell whose numbers say at what it looked."""
+
+    epochs: tuple[int, ...] = field(default=(), metadata=store_module.OBSERVED)
+
+    def compute(self, inputs, *, scratch):
+        return Cell({**super().compute(inputs, scratch=scratch).info, "looked": list(self.epochs)}, {})
+
+
+def test_a_cell_that_looked_at_less_is_computed_again_with_the_union_and_then_serves_both(tmp_path, calls):
+    store, few, others = Store(tmp_path), Observing(epochs=(1, 3)), Observing(epochs=(2,))
+    assert store.name(few) == store.name(others)
+    assert store.get(few).info["looked"] == [1, 3]
+    assert store.has(few) and not store.has(others) and store.find(others) is None
+    assert store.get(others).info["looked"] == [1, 2, 3]
+    assert store.get(few).info["observed"] == {"epochs": [1, 2, 3]} and len(calls) == 2
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_is_no_longer_observed_under_that_name_is_forgotten(tmp_path, calls):
+    store = Store(tmp_path)
+    cell = store.get(Observing(epochs=(1,)))
+    old = Cell({**cell.info, "observed": {"steps": [7]}}, {})
+    store._write(store.folder(Observing()), old, replaces=True)
+    assert store.get(Observing(epochs=(2,))).info["looked"] == [2]
+
+
+def test_a_wider_cell_that_cannot_be_moved_to_its_place_leaves_the_one_that_is_there(tmp_path, monkeypatch, calls):
+    store, few = Store(tmp_path), Observing(epochs=(1,))
+    store.get(few)
+    rename = Path.rename
+
+    def failing(self, target):
+        if self.name.partition("-")[0] == "kind" and self.suffix.startswith(".draft") and ".before" not in self.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(StoreError, match=os.strerror(errno.EIO)):
+        store.get(Observing(epochs=(2,)))
+    assert len(calls) == 2, "it is not tried again"
+    assert store.find(few).info["looked"] == [1]
+
+
+def test_writers_without_locks_who_ask_for_different_things_end_with_a_whole_cell(tmp_path, monkeypatch, calls):
+    monkeypatch.setattr(store_module, "_lockable", lambda folder: False)
+    with ThreadPoolExecutor(8) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for turn in range(10):
+            root = tmp_path / str(turn)
+            asked = [Observing(epochs=(number % 3,)) for number in range(16)]
+            done = [pool.submit(Store(root).get, each) for each in asked]
+            errors = [each.exception() for each in done if each.exception()]
+            assert all("does not read back whole" in str(error) for error in errors), "each keeps replacing the other's"
+            assert Store(root).get(Observing(epochs=(0, 1, 2))).info["looked"] == [0, 1, 2]
+            assert list((root / "scratch").iterdir()) == []
+
+
 # Damage
 
 

@@ -171,7 +171,7 @@ class Store:
                 if cell is not None and covers(cell.info, config):
                     return cell
                 wanted = config if cell is None else joined(config, cell.info.get("observed", {}))
-                self._compute(wanted, folder, wait=wait, locked=locked)
+                self._compute(wanted, folder, wait=wait, locked=locked, replaces=cell is not None)
         raise StoreError(f"{folder} was written but does not read back whole; check the disk, {_ELSEWHERE}")
 
     def foreign(self) -> tuple[Path, ...]:
@@ -182,7 +182,7 @@ class Store:
         others = (path for path in self.root.iterdir() if path not in own and not path.name.startswith(DAMAGED))
         return tuple(sorted(path for path in others if not _CELL_NAME.fullmatch(path.name)))
 
-    def _compute(self, config: Config, folder: Path, *, wait: bool, locked: bool) -> None:
+    def _compute(self, config: Config, folder: Path, *, wait: bool, locked: bool, replaces: bool) -> None:
         inputs = [self.get(need, wait=wait) for need in config.needs()]
         scratch = self.root / SCRATCH / folder.name
         start = time.perf_counter()
@@ -199,7 +199,7 @@ class Store:
         if locked:  # then nobody else writes this cell: what lies here was left by a process that died
             for stale in scratch.parent.glob(f"{folder.name}.draft-*"):
                 shutil.rmtree(stale, ignore_errors=True)
-        self._write(folder, Cell({**cell.info, **provenance}, cell.arrays))
+        self._write(folder, Cell({**cell.info, **provenance}, cell.arrays), replaces=replaces)
         shutil.rmtree(scratch, ignore_errors=True)
 
     def _read(self, folder: Path) -> Cell | None:
@@ -233,7 +233,7 @@ class Store:
             warnings.warn(f"{folder.name} is damaged ({damage}); set aside as {aside}, to compute again", stacklevel=3)
             return None
 
-    def _write(self, folder: Path, cell: Cell) -> None:
+    def _write(self, folder: Path, cell: Cell, *, replaces: bool = False) -> None:
         # No two processes share a draft, even where nothing can be locked; mkdtemp's would be closed to a group.
         draft = self.root / SCRATCH / f"{folder.name}.draft-{secrets.token_hex(4)}"
         payload = save({name: np.asarray(array, order="C") for name, array in cell.arrays.items()})
@@ -243,9 +243,13 @@ class Store:
             draft.mkdir(parents=True)
             (draft / "arrays.safetensors").write_bytes(payload)
             (draft / "cell.json").write_text(text)
-            _put(draft, folder)
+            if replaces:
+                _exchange(draft, folder)
+            else:
+                draft.rename(folder)
         except OSError as error:
-            if not folder.is_dir():  # a full disk; not another writer that was first with the same cell
+            another_was_first = error.errno in (errno.ENOTEMPTY, errno.EEXIST) or not replaces and folder.is_dir()
+            if not another_was_first:  # a full disk
                 raise self._unwritable(error) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -318,15 +322,19 @@ def _covering(cell: "Cell | None", config: Config) -> "Cell | None":
     return cell if cell is not None and covers(cell.info, config) else None
 
 
-def _put(draft: Path, folder: Path) -> None:
-    """Move a finished draft to its place; what lies there, a cell that looked at less, goes."""
-    if not folder.is_dir():
-        draft.rename(folder)
-        return
+def _exchange(draft: Path, folder: Path) -> None:
+    """Move a finished draft to where a cell lies that looked at less; that one goes, or stays if the move fails."""
     before = draft.with_name(f"{draft.name}.before")
-    folder.rename(before)
-    draft.rename(folder)
-    shutil.rmtree(before, ignore_errors=True)
+    with suppress(FileNotFoundError):  # where nothing can be locked: another process was first
+        folder.rename(before)
+    try:
+        draft.rename(folder)
+    except OSError:
+        with suppress(OSError):
+            before.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def versions(config: Config) -> dict[str, int]:

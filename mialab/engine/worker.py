@@ -13,6 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
+import tqdm
 from threadpoolctl import threadpool_limits
 
 from mialab.engine.store import Busy, Config, Store, StoreError
@@ -61,6 +62,7 @@ def begin(gpus: Any, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if (gpu := gpus.get()) is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA starts, which is not before the first cell
+    tqdm.tqdm.set_lock(threading.RLock())  # its own kind is a semaphore of the system's, left behind at a sudden end
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for libraries that are yet to be loaded
     threadpool_limits(threads)
     if "torch" in sys.modules:
