@@ -14,7 +14,7 @@ from mialab import attacks, audit, fusion, splits
 from mialab.attacks import References
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import evaluated
-from mialab.cells.rows import curve, devices, rows, setting
+from mialab.cells.rows import curve, devices, gains, rows, setting
 from mialab.cells.shadows import Shadows, references
 from mialab.engine.store import Cell, Config
 from mialab.seeds import derive
@@ -38,12 +38,12 @@ class Attacked(Config):
     `first` alone. Usually a shadow is the target's own pipeline, `Shadows(target.pipeline, epochs, models=size)`; an
     attacker who does not know the defense has others, which are taken at their own last epoch. shadows: how many in
     all, an even number, so that each sample is in half of them. scores: keep the attacks' scores too. curves: keep the
-    training's curve and those of attacks that have one.
+    training's curve and those of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too.
 
     The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where there
-    are any; curves, of the first ensemble's first model and of the attacks on it; skipped (reasons by attack); subsets;
-    trained_on (the devices). Its arrays, with `scores`: scores_{attack} float64 [subsets, samples]; labels, member,
-    known [samples].
+    are any, and `shadow_method` where these are made otherwise than the target; curves, of the first ensemble's first
+    model and of the attacks on it; skipped (reasons by attack); subsets; trained_on (the devices). Its arrays, with
+    `scores`: scores_{attack} float64 [subsets, samples]; labels, member, known [samples].
     """
 
     KIND: ClassVar[str] = "attacked"
@@ -62,6 +62,7 @@ class Attacked(Config):
     shadows: int = 0
     scores: bool = False
     curves: bool = False
+    gains: bool = False
 
     def __post_init__(self) -> None:
         if self.epoch not in self.target.epochs:
@@ -107,9 +108,12 @@ class Attacked(Config):
 
     def _own_columns(self) -> dict[str, Any]:
         access = "white box" if self.white_box else "black box"
-        return {"models": self.size, "fusion": self.fusion, "access": access} | (
-            {"shadows": self.shadows} if self.shadows else {}
-        )
+        columns: dict[str, Any] = {"models": self.size, "fusion": self.fusion, "access": access}
+        if self.shadow is not None:
+            columns["shadows"] = self.shadows
+            if self.shadow.pipeline.phases != self.target.pipeline.phases:
+                columns["shadow_method"] = self.shadow.pipeline.method
+        return columns
 
     def versions(self) -> dict[str, int]:
         """The versions of the attacks that are run, and of the fusion."""
@@ -133,15 +137,19 @@ class Attacked(Config):
                 white_box=self.white_box,
                 known=known_mask(arrays, self.known, self.seed),
                 seed=derive(self.seed, "attack", number),
-                curves=self.curves,
+                curves=self.curves or self.gains,
                 **held,
             )
             for number, subset in enumerate(subsets)
         ]
         info: dict[str, Any] = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
         of = setting(self.target, trained[0], self.epoch, **self._own_columns())
-        info |= {"rows": rows(of, self.seed, reports), "curves": self._curves(of, trained[0], reports[0])}
+        info |= {"rows": self._rows(of, reports), "curves": self._curves(of, trained[0], reports[0])}
         return Cell(info, self._arrays(reports))
+
+    def _rows(self, of: dict, reports: Sequence[audit.Report]) -> list[dict]:
+        found = rows(of, self.seed, reports)
+        return [row | gains(row["attack"], reports) for row in found] if self.gains else found
 
     def _references(self, shadows: Sequence[Cell]) -> References | None:
         if self.shadow is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mialab import audit, metrics
+from mialab import attacks, audit, metrics
 from mialab.cells.models import Models
 from mialab.engine.store import Cell
 
@@ -20,6 +20,36 @@ def rows(setting: dict, seed: int, reports: Sequence[audit.Report]) -> list[dict
     are too few. And member_share: what always saying "member" gets.
     """
     return [{**setting, "attack": name, "seed": seed, **_columns(reports, name)} for name in reports[0].attacks]
+
+
+def gains(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | None]:
+    """What Algorithm 1 of the pruning paper looks at, means over the audits; None where it cannot be told.
+
+    gain: the attack's, nats (Eq. 1), of one that answers with log-odds: -log 4 is a coin's, 0 the most. js: nats, of
+    the true class's confidence between evaluated members and non-members (Eq. 10), from a histogram, its bias taken
+    off. best_epoch_accuracy: the attack's accuracy on the evaluated samples after the epoch of its own training that is
+    best for these very samples, which flatters it, as papers do that choose so.
+    """
+    found = [(_gain(attack, report), _js(report), _best_epoch(report.attacks[attack])) for report in reports]
+    names = ("gain", "js", "best_epoch_accuracy")
+    columns = zip(names, zip(*found, strict=True), strict=True)
+    return {name: None if None in values else float(np.mean(values)) for name, values in columns}
+
+
+def _gain(attack: str, report: audit.Report) -> float | None:
+    if not attacks.get(attack).log_odds:
+        return None
+    odds, member = (part[report.evaluated] for part in (report.attacks[attack].scores, report.member))
+    return -sum(float(np.logaddexp(0, side).mean()) for side in (-odds[member], odds[~member]))
+
+
+def _js(report: audit.Report) -> float | None:
+    estimate = report.divergence.confidence
+    return None if estimate is None else estimate.value
+
+
+def _best_epoch(result: audit.Result) -> float | None:
+    return max((point["accuracy"] for point in result.curve if "accuracy" in point), default=None)
 
 
 def setting(target: Models, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """What the book computes, declared: each experiment is a grid of cells for each preset; a file for each group."""
 
 from mialab.engine.grid import PRESETS, SEEDS, Experiment
-from mialab.experiments import attack_suite, basics, ensemble
+from mialab.experiments import attack_suite, basics, ensemble, pruning
 from mialab.names import unknown
 
 __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
 
-_DECLARED = (basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS, ensemble.FIGURE1)
+_DECLARED = (
+    *(basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS),
+    *(pruning.TABLE4, pruning.SPARSITY, pruning.EARLY_STOPPING, pruning.CONTROLS, pruning.PRUNED_SHADOWS),
+    ensemble.FIGURE1,
+)
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}
 
 
