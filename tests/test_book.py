@@ -325,6 +325,13 @@ def test_scripts_listed_twice_are_kept_once():
     assert context["script_files"] == [script[0], *script[2:], "file.js", "file.js"]
 
 
+def test_a_field_of_a_docstring_goes_on_until_its_sentence_ends():
+    lines = ["What it is.", "", "low: where it begins, which is", "(in nats) above 0.", "Raises ValueError."]
+    assert mialab_book.docstring_as_text(lines) == [
+        "What it is.", "", "- **low**: where it begins, which is (in nats) above 0.", "", "Raises ValueError."
+    ]  # fmt: skip
+
+
 CHAPTER = (
     GOOD.split("\n(ch-good)=")[0]
     + """
@@ -493,6 +500,8 @@ check("ex-%(name)s", 1)
 print("A sentence", "alone.")
 ```
 
+Right in 1 %% of cases; in code, `2 %%`.
+
 See {eq}`eq-%(name)s`, {ref}`ex-%(name)s`, {numref}`fig-%(name)s`.
 """
 
@@ -557,6 +566,11 @@ def test_a_sentence_stands_without_code_or_bar_and_checks_are_hidden(shapes):
     article = page(shapes, "01_first")
     assert "A sentence alone." in shown(shapes, "01_first") and "Show code cell" not in article
     assert "check_answer" not in article
+
+
+def test_a_number_and_its_per_cent_sign_stay_together_but_code_is_as_typed(shapes):
+    text = page(shapes, "01_first")
+    assert "Right in 1\u00a0% of cases" in text and "2\u00a0%" not in text
 
 
 def test_an_old_address_leads_to_the_page_that_has_the_place_asked_for(shapes):

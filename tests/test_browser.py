@@ -139,6 +139,21 @@ def test_the_numbers_are_readable_in_the_dark(browser, chapter):
         assert luminance(ink) - luminance(paper) > 0.5
 
 
+def test_a_printed_page_is_light_and_unfolds_its_answers_until_it_is_back_on_the_screen(browser, chapter):
+    with Visit(browser, HTML, chapter, color_scheme="dark") as visit:
+        page = visit.page
+        answers = page.locator("details.sd-dropdown")
+        assert answers.count() and not page.locator("details.sd-dropdown[open]").count()
+        page.emulate_media(media="print")
+        page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+        assert page.locator("details.sd-dropdown[open]").count() == answers.count()
+        assert not page.locator("input[type=range]:visible").count()
+        assert not page.locator("details.hide > summary:visible").count()
+        page.emulate_media(media="screen")
+        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+        assert not page.locator("details.sd-dropdown[open]").count()
+
+
 @pytest.fixture(scope="module")
 def explorer(tmp_path_factory):
     """A folder with a page that holds one explorer with two sliders, and another that cages it as Colab does."""
@@ -172,6 +187,16 @@ def test_an_explorer_moves_in_a_sandboxed_frame(browser, explorer):
     with Visit(browser, explorer, "caged.html") as visit:
         assert_every_slider_moves(visit, visit.page.frame_locator("iframe"))
         assert visit.errors == []
+
+
+def test_a_printed_explorer_shows_its_figure_and_settings_and_says_that_there_are_sliders(browser, explorer):
+    with Visit(browser, explorer, "page.html") as visit:
+        page = visit.page
+        page.emulate_media(media="print")
+        assert page.locator(".mialab-explore img").is_visible() and not page.locator("input:visible").count()
+        assert page.locator("output:visible").all_inner_texts() == ["3", "blue"]
+        said = page.locator("fieldset").evaluate("e => getComputedStyle(e, '::after').content")
+        assert "On screen" in said
 
 
 def test_without_scripts_the_middle_frame_is_shown_and_no_dead_slider(browser, explorer):
@@ -374,6 +399,18 @@ def test_play_leaves_other_keys_alone_and_keeps_its_own(browser, game):
         page.keyboard.up("m")
         assert page.locator(".turn").inner_text() == "Card 2 of 10"
         assert page.evaluate("window.heard") == 0
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_play_on_paper_shows_all_cards_and_their_answers_upside_down(browser, game, scripts):
+    with Visit(browser, game, "play.html", java_script_enabled=scripts) as visit:
+        page = visit.page
+        page.emulate_media(media="print")
+        assert page.locator(".cards > li:visible").count() == 10
+        assert page.locator("details p:visible").count() == 10 and not page.locator("summary:visible").count()
+        assert not page.locator("button:visible").count()
+        for answer in page.locator("details").all():
+            assert answer.evaluate("e => getComputedStyle(e).rotate") == "180deg"
 
 
 def test_play_without_scripts_is_a_list_whose_answers_unfold(browser, game):

@@ -200,4 +200,4 @@ def test_the_books_tables_hold_every_claim_once_as_judged_or_as_waiting():
     (row,) = [row for row in judged if row["claim"].startswith("ensemble-leak-rises ")]
     assert row["verdict"] == "supported"
     assert row["effect"].endswith("]; to be > 0")
-    assert row["measured on"] == "cifar10, alexnet: paper, recorded on GPU"
+    assert row["measured on"] == "cifar10, alexnet: paper, recorded on GPU; 3 seeds"

@@ -418,12 +418,16 @@ def test_a_histogram_per_class_with_a_thousand_nonmembers_seems_to_find_a_differ
     assert np.mean([e.null.p_value < 0.1 for e in found]) < 0.25
 
 
-@pytest.mark.parametrize(("n", "m", "distinct"), [(100, 100, None), (300, 60, None), (200, 100, 4)])
-def test_the_histogram_s_p_values_are_even_where_there_is_no_difference(n, m, distinct):
+@pytest.mark.parametrize(
+    ("n", "m", "distinct", "bins"),
+    [(100, 100, None, None), (300, 60, None, None), (200, 100, 4, None), (200, 200, None, np.linspace(-4, 4, 101))],
+)
+def test_the_histogram_s_p_values_are_even_where_there_is_no_difference(n, m, distinct, bins):
     rng, found = np.random.default_rng(5), []
     for seed in range(200):
         scores = rng.normal(size=n + m) if distinct is None else rng.integers(0, distinct, n + m)
-        found.append(divergence.histogram(scores, np.arange(n + m) < n, resamples=99, seed=seed).null.p_value)
+        estimate = divergence.histogram(scores, np.arange(n + m) < n, bins=bins, resamples=99, seed=seed)
+        found.append(estimate.null.p_value)
     for level in (0.1, 0.25, 0.5, 0.75):
         slack = 3.3 * math.sqrt(level * (1 - level) / 200) + 0.05 * (
             n != m

@@ -27,6 +27,20 @@ def test_a_table_escapes_its_text_and_shows_missing_values_as_a_dash(shown):
     assert "<caption>x &amp; y</caption>" in table.data
 
 
+def test_numbers_in_per_cent_have_one_style_however_they_were_written(shown):
+    notebook.say(f"{0.427:.1%}, 42.7% or 42.7 % of %s; a TPR % is a column's unit")
+    assert shown[0].data == "42.7\u00a0%, 42.7\u00a0% or 42.7\u00a0% of %s; a TPR % is a column's unit"
+    notebook.table([{"TPR at 1% FPR": 0.05}], formats={"TPR at 1% FPR": ".0%"}, caption="95 % intervals")
+    for part in (">TPR at 1\u00a0% FPR<", ">5\u00a0%<", ">95\u00a0% intervals<"):
+        assert part in shown[1].data
+
+
+def test_a_folded_table_lies_closed_behind_its_line(shown):
+    notebook.table([{"a": 1}], folded="2 < 3")
+    assert "<details class='mialab-folded'><summary>2 &lt; 3</summary><table" in shown[0].data
+    assert shown[0].data.endswith("</table></details>")
+
+
 def test_the_banner_names_version_device_and_preset(shown):
     notebook.banner("smoke")
     (line,) = shown

@@ -43,6 +43,11 @@ def test_without_a_front_end_every_frame_is_in_the_page_with_its_own_numbers(sho
     assert len({frame["src"] for frame in found}) == 6
 
 
+def test_values_in_per_cent_are_written_as_in_the_text(shown):
+    widgets.explore(squares, side={"5%": 1, "10 %": 2}, color=["red"])
+    assert [frame["labels"][0] for frame in frames(shown[0]["text/html"])] == ["5\u00a0%", "10\u00a0%"]
+
+
 def test_a_frame_is_what_draw_has_drawn(shown):
     widgets.explore(squares, side=[2], color=["red", "blue"])
     for frame, (more, less) in zip(frames(shown[0]["text/html"]), [(0, 2), (2, 0)], strict=True):

@@ -52,7 +52,7 @@ def docstring_as_text(lines: list[str]) -> list[str]:
     Paragraphs stay paragraphs, `names` become code, lines "name: what it is" become a list (also below "Args:"), what
     is indented after a blank line is shown as it stands, and no other character has a meaning.
     """
-    out, base, mode = [], 0, "prose"  # the first paragraph is a sentence, whatever stands before its colon
+    out, base, mode, before = [], 0, "prose", ""  # the first paragraph is a sentence, whatever stands before its colon
     for line in lines:
         text, indent = line.strip(), len(line) - len(line.lstrip())
         item = re.match(r"([\w*`., -]{1,40}): (\S.*)", text)
@@ -69,11 +69,12 @@ def docstring_as_text(lines: list[str]) -> list[str]:
         elif item and indent == base and mode in ("", "item"):
             out.append(f"- **{_escaped(item[1])}**: {_escaped(item[2])}")
             mode = "item"
-        elif indent > base:
+        elif indent > base or mode == "item" and before[-1:] not in (".", ":"):
             out[-1] += " " + _escaped(text)
         else:
             out += ["", _escaped(text)] if mode in ("item", "literal") else [_escaped(text)]
             base, mode = indent, "prose"
+        before = text
     return out
 
 
@@ -82,6 +83,16 @@ def _escaped(text: str) -> str:
     return "".join(
         f"``{part}``" if index % 2 else re.sub(r"([\\*|_`])", r"\\\1", part) for index, part in enumerate(parts)
     )
+
+
+AS_TYPED = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw)
+
+
+def keep_per_cent_together(app, doctree) -> None:
+    """Let no line end between a number and its per cent sign, as in "1 %"; code stays as it was typed."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, AS_TYPED) and (kept := re.sub(r"(?<=\d) %", "\u00a0%", text)) != text:
+            text.parent.replace(text, nodes.Text(kept))
 
 
 def read_docstring(app, what, name, obj, options, lines) -> None:
@@ -110,6 +121,7 @@ def setup(app) -> dict:
     app.add_role("reading", Minutes())
     app.connect("config-inited", keep_cache_by_code)
     app.connect("autodoc-process-docstring", read_docstring)
+    app.connect("doctree-read", keep_per_cent_together)
     app.connect("build-finished", offer_exported_notebooks)
     app.connect("html-page-context", drop_repeated_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -44,23 +44,29 @@ def say(text: str) -> None:
 
 def spaced(text: str) -> str:
     """The text with its per cent signs behind a space that does not break, as the book writes them: "1 %"."""
-    return re.sub(r"(?<=\d)%", "\u00a0%", text)
+    return re.sub(r"(?<=\d) ?%", "\u00a0%", text)
 
 
-def table(rows: list[dict], *, formats: dict[str, str] | None = None, caption: str = "") -> None:
+def table(rows: list[dict], *, formats: dict[str, str] | None = None, caption: str = "", folded: str = "") -> None:
     """Show rows (one dict each, same keys) as a table; `formats` maps a column to a format such as '.3f'.
 
-    A missing value (None) is shown as a dash.
+    A missing value (None) is shown as a dash. folded: a line to click on, behind which the table is folded away.
     """
     formats = formats or {}
 
-    def cell(column, value):
-        return "–" if value is None else html.escape(spaced(format(value, formats.get(column, ""))))
+    def written(text):
+        return html.escape(spaced(text))
 
-    head = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in rows[0])
+    def cell(column, value):
+        return "–" if value is None else written(format(value, formats.get(column, "")))
+
+    head = "".join(f"<th scope='col'>{written(column)}</th>" for column in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{cell(c, v)}</td>" for c, v in row.items()) + "</tr>" for row in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    display(HTML(f"<table class='table'>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
+    title = f"<caption>{written(caption)}</caption>" if caption else ""
+    shown = f"<table class='table'>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    if folded:
+        shown = f"<details class='mialab-folded'><summary>{written(folded)}</summary>{shown}</details>"
+    display(HTML(shown))
 
 
 def publish(**numbers: float | int | bool) -> None:

@@ -65,9 +65,9 @@ def frame(draw: Callable[..., str], **values) -> tuple[bytes, str]:
 
 def _labelled(name: str, grid) -> Grid:
     if isinstance(grid, Mapping):
-        pairs = [(str(label), value) for label, value in grid.items()]
+        pairs = [(spaced(str(label)), value) for label, value in grid.items()]
     else:
-        pairs = [(value if isinstance(value, str) else f"{value:.4g}", value) for value in grid]
+        pairs = [(spaced(value) if isinstance(value, str) else f"{value:.4g}", value) for value in grid]
     if not pairs:
         raise ValueError(f"grid {name!r} is empty: give it at least one value")
     return pairs

@@ -67,8 +67,7 @@ def judged_rows(verdicts: Sequence[Verdict]) -> list[dict]:
             "claim": _said(verdict.claim),
             "verdict": verdict.verdict,
             "effect": f"{effect_text(verdict)}; {_to_be(verdict.claim)}",
-            "measured on": _where(verdict),
-            "seeds": verdict.seeds,
+            "measured on": f"{_where(verdict)}; {plural(verdict.seeds, 'seed')}",
         }
         for verdict in verdicts
         if verdict.verdict != NOT_RUN
