@@ -251,7 +251,7 @@ def shadows() -> Drawing:
             for i, words in enumerate(("dark:", "trained", "on it"))
         ),
         arrow((left + side / 2, bottom + 6), (left + side / 2, bottom + 34)),
-        text(left + 4, bottom + 26, "one record: in 4, out of 4", anchor="end", size=12),
+        text(left + 4, bottom + 26, "one record: 4 IN, 4 OUT", anchor="end", size=12),
     ]
     return Drawing(
         430,
