@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mialab.cells.attacked import Attacked
+from mialab.cells.by_class import ByClass
 from mialab.cells.inspected import Inspected
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.shadows import Shadows
+from mialab.defenses.min_max import MinMax
 from mialab.defenses.pruning import Admm, Budget, Prune, Rewind
 from mialab.engine.grid import Experiment
 from mialab.engine.store import Config
@@ -30,7 +32,9 @@ SUITE = ("gap", "confidence", "modified-entropy-per-class", "nasr-paper")
 class Setting:
     """A network on a data set, and the recipes of its phases.
 
-    keep: the share of the weights kept, by Table 4's ratio. rho: ADMM's penalties, one a stage.
+    keep: the share of the weights kept, by Table 4's ratio. rho: ADMM's penalties, one a stage. gamma: the game's
+    weight, 1 as in the code of Nasr et al., since the paper does not state it. The game takes as many epochs as all
+    phases of pruning together, so that neither has trained longer.
     """
 
     data: str
@@ -40,6 +44,7 @@ class Setting:
     admm: Recipe
     retrained: Recipe
     rho: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    gamma: float = 1.0
     samples: tuple[int, int] | None = None
     arrangement: Arrangement = PRUNING
 
@@ -59,16 +64,38 @@ class Setting:
         """The paper's baseline."""
         return self.pipeline(seed)
 
-    def pruned(self, seed: int, budget: Budget | None = None) -> Pipeline:
-        """The paper's MIA-Pruning: plain training, ADMM, masked retraining (Eq. 2)."""
+    def pruned(self, seed: int, budget: Budget | None = None, *beside: Defense) -> Pipeline:
+        """The paper's MIA-Pruning: plain training, ADMM, masked retraining (Eq. 2), with other defenses in both."""
         budget = budget or self.budget
-        cut = Phase(self.retrained, (Prune(budget, by="admm"),))
-        return self.pipeline(seed, Phase(self.admm, (Admm(budget, self.rho),)), cut)
+        drawn = Phase(self.admm, (Admm(budget, self.rho), *beside))
+        return self.pipeline(seed, drawn, Phase(self.retrained, (Prune(budget, by="admm"), *beside)))
+
+    def game(self, seed: int, gamma: float | None = None) -> Pipeline:
+        """The min-max game of Nasr et al., from the first epoch on."""
+        recipe = _longer(self.dense, self.dense.epochs + self.admm.epochs + self.retrained.epochs)
+        phase = Phase(recipe, (MinMax(self.gamma if gamma is None else gamma),))
+        return replace(self.plain(seed), phases=(phase,))
+
+    def both(self, seed: int, gamma: float | None = None) -> Pipeline:
+        """Eq. 3: the game in ADMM's phase and in masked retraining; what comes before is trained plainly."""
+        return self.pruned(seed, None, MinMax(self.gamma if gamma is None else gamma))
+
+    def longer(self, seed: int) -> Pipeline:
+        """A control: trained plainly for as many epochs as all phases of pruning together."""
+        return replace(self.plain(seed), phases=(Phase(self.game(seed).last.recipe),))
 
     def cut(self, seed: int, budget: Budget, by: str = "magnitude") -> Pipeline:
         """One-shot pruning: plain training, the cut, retraining as long as ADMM and its retraining together."""
         recipe = replace(self.retrained, epochs=self.retrained.epochs + self.admm.epochs)
         return self.pipeline(seed, Phase(recipe, (Prune(budget, by=by),)))
+
+
+def _longer(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe over more epochs or fewer, its milestones at the same shares of them."""
+    if not isinstance(recipe.schedule, Steps):
+        return replace(recipe, epochs=epochs)
+    milestones = tuple(max(1, epoch * epochs // recipe.epochs) for epoch in recipe.schedule.milestones)
+    return replace(recipe, epochs=epochs, schedule=replace(recipe.schedule, milestones=milestones))
 
 
 def _adam(epochs: int, batch: int = 128) -> Recipe:
@@ -88,17 +115,11 @@ KEPT = {"vgg16": 1 / 13.84, "resnet18": 1 / 10.54, "mobilenet_v2": 1 / 10.06}
 
 def _cifar(data: str, model: str, *, part: int = 1) -> Setting:
     """part: by which all epochs are divided."""
-    dense, admm, later = (_shorter(recipe, part) for recipe in (_CIFAR, _CIFAR_ADMM, _CIFAR_LATER))
+    dense, admm, later = (_longer(recipe, recipe.epochs // part) for recipe in (_CIFAR, _CIFAR_ADMM, _CIFAR_LATER))
     return Setting(data, model, KEPT[model], dense, admm, later)
 
 
-def _shorter(recipe: Recipe, part: int) -> Recipe:
-    assert isinstance(recipe.schedule, Steps)
-    milestones = tuple(epoch // part for epoch in recipe.schedule.milestones)
-    return replace(recipe, epochs=recipe.epochs // part, schedule=replace(recipe.schedule, milestones=milestones))
-
-
-TABLE1 = {
+SETTINGS = {
     "smoke": (SMALL,),
     "course": (LENET, _cifar("cifar10", "vgg16", part=8), _cifar("cifar100", "vgg16", part=8)),
     "paper": (
@@ -127,17 +148,58 @@ def audited(pipeline: Pipeline, *, attacks: tuple[str, ...] = SUITE, epoch: int 
     return Attacked(target, at, attacks=attacks, known=KNOWN, scores=True, curves=True, gains=True)
 
 
+def _table1(preset: str, seed: int) -> tuple[Config, ...]:
+    methods = [(s.plain(seed), s.pruned(seed), s.game(seed)) for s in SETTINGS[preset]]
+    return tuple(audited(pipeline) for three in methods for pipeline in three)
+
+
+def _table5(preset: str, seed: int) -> tuple[Config, ...]:
+    chosen = [s for s in SETTINGS[preset] if s.model in ("vgg16", "lenet5")]
+    return tuple(audited(pipeline) for s in chosen for pipeline in (s.pruned(seed), s.both(seed)))
+
+
+def _vgg(preset: str) -> Setting:
+    """The setting of Table 6 and both figures."""
+    return next((s for s in SETTINGS[preset] if (s.data, s.model) == ("cifar10", "vgg16")), SETTINGS[preset][0])
+
+
+def _four(preset: str, seed: int) -> tuple[Pipeline, ...]:
+    s = _vgg(preset)
+    return s.plain(seed), s.pruned(seed), s.game(seed), s.both(seed)
+
+
+def _table6(preset: str, seed: int) -> tuple[Config, ...]:
+    return tuple(ByClass(audited(pipeline)) for pipeline in _four(preset, seed))
+
+
+def _figure2(preset: str, seed: int) -> tuple[Config, ...]:
+    return tuple(audited(pipeline) for pipeline in _four(preset, seed)[:3])
+
+
+def _figure3(preset: str, seed: int) -> tuple[Config, ...]:
+    return tuple(Inspected(models(pipeline)) for pipeline in _four(preset, seed))
+
+
+GAMMAS = (0.5, 1.0, 2.0, 6.0)
+
+
+def _gamma(preset: str, seed: int) -> tuple[Config, ...]:
+    setting = _first(preset)
+    swept = [pipeline for gamma in GAMMAS for pipeline in (setting.game(seed, gamma), setting.both(seed, gamma))]
+    return tuple(audited(pipeline) for pipeline in (setting.longer(seed), setting.pruned(seed), *swept))
+
+
 def _table4(preset: str, seed: int) -> tuple[Config, ...]:
     return tuple(
         Inspected(models(pipeline))
-        for setting in TABLE1[preset]
+        for setting in SETTINGS[preset]
         for pipeline in (setting.plain(seed), setting.pruned(seed))
     )
 
 
 def _first(preset: str) -> Setting:
     """The setting of the sweeps: the one that is trained fastest."""
-    return TABLE1[preset][0]
+    return SETTINGS[preset][0]
 
 
 def _sparsity(preset: str, seed: int) -> tuple[Config, ...]:
@@ -167,6 +229,7 @@ def _controls(preset: str, seed: int) -> tuple[Config, ...]:
     channels = Budget(keep**0.5, unit="channels", whole=("last",))  # so that about the same share of weights is left
     pipelines = [
         setting.plain(seed),
+        setting.longer(seed),
         pruned,
         replace(pruned, phases=(*pruned.phases[:-1], Phase(UNTRAINED, pruned.last.defenses))),
         setting.pruned(seed, Budget(keep, scope="global")),
@@ -219,6 +282,60 @@ _VALUES = (
     "js",
 )
 
+TABLE1 = Experiment(
+    "pruning/table1",
+    title="Plain training, pruning and the min-max game",
+    source="pruning paper, Table 1",
+    cells=_table1,
+    by=(*_PLACE, "attack"),
+    values=_VALUES,
+    reported=("pruning", "table1"),
+)
+TABLE5 = Experiment(
+    "pruning/table5",
+    title="Pruning alone and within the min-max game",
+    source="pruning paper, Table 5",
+    cells=_table5,
+    by=(*_PLACE, "attack"),
+    values=_VALUES,
+    reported=("pruning", "table5"),
+)
+TABLE6 = Experiment(
+    "pruning/table6",
+    title="Accuracy, certainty and the attack, by class",
+    source="pruning paper, Table 6 and section 5.5; the paper prints all classes together",
+    cells=_table6,
+    by=(*_PLACE, "label", "attack"),
+    values=(
+        *("train_accuracy", "test_accuracy", "balanced_accuracy", "auc"),
+        *("train_certainty", "test_certainty"),
+    ),
+    reported=("pruning", "table6"),
+)
+FIGURE2 = Experiment(
+    "pruning/figure2",
+    title="The loss in training, and the attack as it learns",
+    source="pruning paper, Figure 2",
+    cells=_figure2,
+    by=(*_PLACE, "attack"),
+    values=_VALUES,
+)
+FIGURE3 = Experiment(
+    "pruning/figure3",
+    title="How weights are distributed",
+    source="pruning paper, Figure 3",
+    cells=_figure3,
+    by=_PLACE,
+    values=("weights", "all_weights", "train_loss", "train_accuracy", "test_accuracy"),
+)
+GAMMA = Experiment(
+    "pruning/gamma",
+    title="The weight of the min-max game",
+    source="ours; the paper states no weight",
+    cells=_gamma,
+    by=(*_PLACE, "gamma", "attack"),
+    values=_VALUES,
+)
 TABLE4 = Experiment(
     "pruning/table4",
     title="Weights before and after pruning",
