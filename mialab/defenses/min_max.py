@@ -36,8 +36,8 @@ class MinMax(Defense):
     network: how the inference network is built and trained; its own epochs are the classifier's. steps: of it, before
     each one of the classifier (k of Nasr et al.), each on `network.batch` rows, half of them members. plain: epochs at
     a phase's beginning in which the classifier does not feel it yet (the network learns all the same). gamma=0 trains
-    as without the game. The members' part of the gain is mean log h on the classifier's own batch; the other part does not
-    depend on the batch, as Nasr et al. train the classifier on members alone.
+    as without the game. The members' part of the gain is mean log h on the classifier's own batch; the other part does
+    not depend on the batch, as Nasr et al. train the classifier on members alone.
 
     Needs reference rows that are neither members nor evaluated (the D' of Eq. 1). Where an earlier phase has played the
     game, the network goes on from there. Each epoch's history has the network's standing on rows that it is not taught:
