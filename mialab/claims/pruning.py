@@ -23,7 +23,7 @@ TABLE1 = (LENET, VGG10, MOBILE10, VGG100, MOBILE100, RESNET100)
 CIFAR = (VGG10, {"data": "cifar10", "model": "resnet18"}, MOBILE10, VGG100, RESNET100, MOBILE100)  # of Table 4
 IMAGENET = ({"data": "imagenet", "model": "mobilenet_v2"}, {"data": "imagenet", "model": "resnet18"})
 
-TEXTURES = ({"data": "textures", "model": "small_cnn"},)
+FASHION = ({"data": "fashion", "model": "lenet5"},)
 PHOTOGRAPHS = tuple({"data": "tiny-imagenet-10", "model": setting["model"]} for setting in IMAGENET)
 
 ATTACK, RAHMAN = {"attack": "nasr-paper"}, {"attack": "shadow-rahman"}
@@ -37,7 +37,7 @@ SMALL_LOSS = "small: less than 0.02"
 CLOSE = "close: within 0.02"
 
 
-def claim(id, section, experiment, test, sentence, *, on=TABLE1, stand_ins=TEXTURES, choice="") -> Claim:
+def claim(id, section, experiment, test, sentence, *, on=TABLE1, stand_ins=FASHION, choice="") -> Claim:
     """A claim of the pruning paper, about all rows of Table 1 unless it says otherwise."""
     name = f"pruning/{experiment}"
     return Claim(id, "pruning", section, sentence, name, **test, settings=on, stand_ins=stand_ins, choice=choice)

@@ -128,7 +128,7 @@ class _Game(Hooks):
             self.warned = True
             warnings.warn(
                 f"the inference network has collapsed in epoch {run.epoch}: it answers 1/2 to everything, and no "
-                "defense comes from it; raise its rate or steps, or lower gamma",
+                "defense comes from it; raise its rate or steps, or lower gamma, unless the model leaks nothing",
                 stacklevel=2,
             )
 
