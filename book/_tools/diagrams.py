@@ -182,7 +182,7 @@ def threshold() -> Drawing:
         "From a threshold to a point of the ROC curve",
         f"Ten members and ten non-members on an axis of scores, cut by a threshold. Right of it lie {found} "
         f"members and {accused} non-members. A table counts them: {found} members found and {10 - found} "
-        f"missed, {accused} non-members accused and {10 - accused} left in peace. So the true positive rate "
+        f"missed, {accused} non-members accused and {10 - accused} left alone. So the true positive rate "
         f"is {found} of 10 and the false positive rate {accused} of 10: one point of the ROC curve, a "
         "staircase from the lower left to the upper right.",
         strokes,
@@ -191,7 +191,7 @@ def threshold() -> Drawing:
 
 def _confusion(found: int, accused: int) -> list[str]:
     strokes = [text(206, 156, "says “member”", size=12), text(305, 156, "says “no”", size=12)]
-    cells = ((f"{found} found", f"{10 - found} missed"), (f"{accused} accused", f"{10 - accused} in peace"))
+    cells = ((f"{found} found", f"{10 - found} missed"), (f"{accused} accused", f"{10 - accused} left alone"))
     for row, (name, counts) in enumerate(zip(("10 members", "10 non-members"), cells, strict=True)):
         y = 164 + 40 * row
         mark = (member, nonmember)[row](14, y + 20)

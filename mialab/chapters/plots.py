@@ -107,8 +107,9 @@ def dots(
     """A line for each row with a dot at column `value` and its interval, under the names of the column `group`.
 
     rows: dicts; row[value] is a number, its interval in columns `VALUE_low` and `VALUE_high`, or an Estimate. Rows
-    without a value (None) keep their line. Lines are named, and coloured if it is an attack, by column `by`; groups
-    stand in the order of first appearance. The Axes should be `dots_height` high. A dotted line is at `guessing`.
+    without a value (None) keep their line. Lines are named by column `by`. They look like the attack of this name, or
+    else like the attack that their group is named after. Groups stand in the order of first appearance. The Axes
+    should be `dots_height` high. A dotted line is at `guessing`.
     """
     ticks, names, at = [], [], 0.0
     for title, members in _grouped(rows, group).items():
@@ -116,7 +117,7 @@ def dots(
             ax.text(0, at, str(title), transform=ax.get_yaxis_transform(), weight="bold", va="center", ha="left")
             at += 1
         for row in members:
-            _dot(ax, row, value, by, at)
+            _dot(ax, row, value, by, at, title)
             ticks.append(at)
             names.append(str(row[by]))
             at += 1
@@ -141,14 +142,14 @@ def _grouped(rows: Sequence[dict], group: str | None) -> dict[object, list[dict]
     return groups
 
 
-def _dot(ax, row: dict, value: str, by: str, at: float) -> None:
+def _dot(ax, row: dict, value: str, by: str, at: float, title: object) -> None:
     found = row[value]
     if found is None:
         return
     low, high = row.get(f"{value}_low"), row.get(f"{value}_high")
     if isinstance(found, tuple):
         found, low, high = found
-    style = _look(row[by], otherwise={"color": PLAIN, "marker": "o", "linestyle": "-"})
+    style = _look(row[by], otherwise=_look(title, otherwise={"color": PLAIN, "marker": "o", "linestyle": "-"}))
     if low is not None and high is not None:
         ax.plot([low, high], [at, at], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
     face = style["color"] if style["linestyle"] == "-" else "white"
