@@ -316,9 +316,10 @@ def map_of_the_book() -> Drawing:
         strokes += [arrow((180, y + 74), (180, y + 92))] if row < 2 else []
     y = 66 + 92 * 3
     strokes += [arrow((98, y - 18), (98, y + 8)), arrow((262, y - 18), (262, y + 8))]
-    for x, title, words in ((8, "Pruning", "does it protect?"), (190, "Ensembles", "why do they leak?")):
+    parts = (8, "7 Pruning", "does it protect?", False), (190, "Ensembles", "why do they leak?", True)
+    for x, title, words, dashed in parts:
         strokes += [
-            box(x, y + 8, 162, 52, dashed=True),
+            box(x, y + 8, 162, 52, dashed=dashed),
             text(x + 81, y + 30, title, bold=True),
             text(x + 81, y + 48, words, size=12),
         ]
@@ -326,8 +327,8 @@ def map_of_the_book() -> Drawing:
         y + 70,
         "A map of the book",
         "Chapter 0 sets up. Then come three pairs of chapters, one after the other: the game and reading an "
-        "audit; the best attack and divergence; LiRA and the attack suite. From there two parts lead on, "
-        "which will follow: pruning, does it protect, and ensembles, why do they leak.",
+        "audit; the best attack and divergence; LiRA and the attack suite. From there two parts lead on: "
+        "chapter 7, pruning, does it protect; and, still to come, ensembles, why do they leak.",
         strokes,
     )
 
