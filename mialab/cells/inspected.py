@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import nn
 
-from mialab.cells.models import Models, rebuild
+from mialab.cells.models import Models, predictions, rebuild
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import devices
 from mialab.defenses.pruning import compact, report
@@ -20,6 +21,7 @@ from mialab.engine.store import Cell, Config
 
 BINS = 200  # of the weights' histogram, over [-LARGEST, LARGEST]
 LARGEST = 1.0  # weights beyond stand in the first and last bin
+SETTLED = 0.05  # of the loss, for what is minimised to have converged
 BATCH = 256  # samples of a timed answer
 
 
@@ -29,8 +31,9 @@ class Inspected(Config):
 
     target: a cell of one model with `weights` after that epoch.
 
-    The cell's info: rows, one, with the target's columns, epoch, train_accuracy, test_accuracy, train_loss (the last
-    epoch's mean of all that was minimised) and residual (of ADMM, if there was one); weights (those that are not zero),
+    The cell's info: rows, one, with the target's columns, epoch, train_accuracy, test_accuracy, train_loss (the mean
+    cross-entropy of members, nats), epochs_to_converge (of the last phase, until what is minimised stays within 0.05 of
+    its last value) and residual (of ADMM, if there was one); weights (those that are not zero),
     all_weights and reduction_ratio; storage_bytes (without zeros, as `mialab.defenses.pruning.compact` stores it),
     dense_bytes; multiply_adds of one answer by weights that are not zero, and dense_multiply_adds; inference_seconds of
     256 answers at once on this machine's CPU with one thread, and narrowed_seconds, the same of the network without its
@@ -39,7 +42,7 @@ class Inspected(Config):
     """
 
     KIND: ClassVar[str] = "inspected"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     target: Models
 
@@ -62,6 +65,13 @@ class Inspected(Config):
         """What tells its row from others."""
         return {**self.target.columns(), "epoch": self.target.pipeline.last.recipe.epochs}
 
+    def _train_loss(self, trained: Cell) -> float:
+        """Of members, by the logits that were kept."""
+        (logits,), arrays = predictions([trained], self.target.pipeline.last.recipe.epochs), trained.arrays
+        log_p = log_softmax(logits.astype(np.float64), axis=1)[arrays["member"]]
+        labels = arrays["labels"][arrays["member"]]
+        return float(-log_p[np.arange(len(labels)), labels].mean())
+
     def needs(self) -> tuple[Models, ...]:
         return (self.target,)
 
@@ -69,18 +79,26 @@ class Inspected(Config):
         model, trained = rebuild(self.target, inputs[0])[0], inputs[0].info
         x = evaluated(self.target.pipeline).x()[:BATCH]
         layers = report.layers(model, x[:1])
-        history, last = trained["history"][0][-1], trained["training"][0][-1]
+        history, curve = trained["history"][0][-1], trained["training"][0]
         row = {
             **self.columns(),
             "seed": self.seed,
             **{name: history[name] for name in ("train_accuracy", "test_accuracy")},
-            "train_loss": last["loss"],
-            "residual": next((row["residual"] for row in trained["training"][0][::-1] if "residual" in row), None),
+            "train_loss": self._train_loss(inputs[0]),
+            "epochs_to_converge": _converged(curve),
+            "residual": next((row["residual"] for row in curve[::-1] if "residual" in row), None),
             **_counts(model, layers),
             **_seconds(model, x),
         }
         info = {"rows": [row], "layers": [layer._asdict() for layer in layers], "trained_on": devices(inputs)}
         return Cell(info, _histogram(model))
+
+
+def _converged(curve: Sequence[dict]) -> int:
+    """The first epoch of the last phase from which the loss stays within `SETTLED` of where it ends."""
+    losses = np.array([row["loss"] for row in curve if row["phase"] == curve[-1]["phase"]])
+    far = np.flatnonzero(np.abs(losses - losses[-1]) > SETTLED)
+    return int(far[-1]) + 2 if len(far) else 1
 
 
 def _counts(model: nn.Module, layers: Sequence[report.Layer]) -> dict[str, float]:

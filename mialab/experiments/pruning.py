@@ -173,7 +173,8 @@ def _table6(preset: str, seed: int) -> tuple[Config, ...]:
 
 
 def _figure2(preset: str, seed: int) -> tuple[Config, ...]:
-    return tuple(audited(pipeline) for pipeline in _four(preset, seed)[:3])
+    three = _four(preset, seed)[:3]
+    return (*map(audited, three), *(Inspected(models(pipeline)) for pipeline in three))
 
 
 def _figure3(preset: str, seed: int) -> tuple[Config, ...]:
@@ -318,7 +319,7 @@ FIGURE2 = Experiment(
     source="pruning paper, Figure 2",
     cells=_figure2,
     by=(*_PLACE, "attack"),
-    values=_VALUES,
+    values=(*_VALUES, "train_loss", "epochs_to_converge"),
 )
 FIGURE3 = Experiment(
     "pruning/figure3",
