@@ -20,12 +20,14 @@ from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, rand
 from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
+from mialab.cells.by_class import ByClass
+from mialab.cells.inspected import Inspected
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
 from mialab.cells.shadows import Shadows
-from mialab.engine.store import closure
+from mialab.engine.store import Cell, closure
 from mialab.splits import NASR, Arrangement
 from mialab.training import Phase
 
@@ -64,6 +66,8 @@ SMALL = {
     "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
     "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
     "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS},
+    "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
+    "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
 }
 
@@ -77,16 +81,28 @@ def tiny_cells(kind: str) -> dict:
 
 def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
+    if isinstance(config, ByClass):
+        return [made(config.audit, inputs(config.audit)), *inputs(config.audit)]
+    if isinstance(config, Inspected):
+        return [_with_curve(drawn_cell(config.target))]
     if isinstance(config, Queried | Models):
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     return [stand_ins[type(need)](need, samples=2000) for need in config.needs()]
 
 
+def _with_curve(cell: Cell) -> Cell:
+    """The same as if its model had been trained, its loss falling by half in each epoch."""
+    history = [[{**row, "train_accuracy": 0.9, "test_accuracy": 0.5} for row in rows] for rows in cell.info["history"]]
+    curve = [{"phase": 0, "epoch": epoch, "loss": 2.0**-epoch} for epoch in range(1, 9)]
+    return Cell({**cell.info, "history": history, "training": [curve]}, cell.arrays)
+
+
 def numbers_of(cell) -> Iterator[tuple[str, object]]:
-    """All that `rows` and `history` hold; of each array some entries, its mean and its standard deviation."""
+    """All that `rows` and `history` hold but seconds; of each array some entries, its mean and standard deviation."""
     for part in ("history", "rows"):
-        yield from leaves(part, cell.info.get(part, []))
+        held = leaves(part, cell.info.get(part, []))
+        yield from ((place, value) for place, value in held if not place.endswith("_seconds"))
     for name, array in cell.arrays.items():
         flat = array.reshape(-1).astype(float)
         yield from ((f"{name}.{at}", round(flat[at], 6)) for at in range(0, len(flat), len(flat) // 7))
