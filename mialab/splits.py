@@ -1,21 +1,23 @@
 """Who plays which part: disjoint roles of a data set's rows, stratified by class and drawn from a seed.
 
 Evaluation rows are those that an attack is audited on; how many of them the attacker knows is the attack's own affair
-(`known`) and changes no training. They are never trained on by a defense's reference set (the released code of Nasr et
-al. reuses its test set there) or looked at for model selection. Chapter 01 explains members, chapter 03 shadows.
+(`known`) and changes no training. They are never trained on by a defense's reference set or looked at for model
+selection, unless the arrangement `RELEASED` is asked for by name: the released code of Nasr et al. lets the defense
+learn from the rows that it is then judged on. Chapter 01 explains members, chapter 03 shadows.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import combinations
 from types import SimpleNamespace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mialab.names import unknown
+from mialab.seeds import derive
 from mialab.share import count
 
 _OUR_MEMBERS = 10_000
@@ -45,6 +47,8 @@ class Roles:
     Raises ValueError naming the roles that overlap, or what is no such tensor.
     """
 
+    PARTS: ClassVar[tuple[tuple[str, str], ...]] = (("target_train", "audit_in"),)  # whole, and what lies within it
+
     target_train: Tensor
     audit_in: Tensor
     audit_out: Tensor
@@ -54,9 +58,9 @@ class Roles:
     def __post_init__(self) -> None:
         rows = {f.name: _checked(f.name, getattr(self, f.name)) for f in fields(self)}
         for one, other in combinations(rows, 2):
-            if (one, other) == ("target_train", "audit_in"):
+            if (one, other) in self.PARTS:
                 if strangers := np.setdiff1d(rows[other], rows[one], assume_unique=True).size:
-                    raise ValueError(f"{other} has {strangers} rows outside target_train, of which it must be a part")
+                    raise ValueError(f"{other} has {strangers} rows outside {one}, of which it must be a part")
             elif (shared := np.intersect1d(rows[one], rows[other], assume_unique=True)).size:
                 raise ValueError(f"{one} and {other} share {shared.size} rows (first: {shared[0]}); keep them disjoint")
 
@@ -64,6 +68,15 @@ class Roles:
         """The rows that attacks are audited on: rows int64 [n], member bool [n]; members first, each side ascending."""
         rows = torch.cat([self.audit_in.sort().values, self.audit_out.sort().values])
         return rows, torch.arange(len(rows)) < len(self.audit_in)
+
+
+class ReleasedRoles(Roles):
+    """Roles whose reference rows are a part of audit_out: the defense has seen non-members that it is audited on.
+
+    All other overlaps are refused as in `Roles`. Only the arrangement "released" makes them.
+    """
+
+    PARTS = (*Roles.PARTS, ("audit_out", "reference"))
 
 
 @dataclass(frozen=True)
@@ -77,11 +90,14 @@ class Arrangement:
     - carlini, for attacks with shadow models: half of the official training set are members, the others non-members;
       an official test set plays no part. Without one, half of all rows.
     - pooled: the same on all rows, an official test set included.
+    - released, only to be compared with nasr, whose members it has: reference rows are not set apart but taken from the
+      audited non-members, of which `reference` is the share, up to 1. An audit may flatter a defense that learnt from
+      its rows. Shadows are refused.
 
-    reference, validation: of ensemble_paper's and nasr's rows that are no members (nasr: of as many as the members);
-    of all rows that carlini and pooled deal, so that members and non-members stay equally many there. They lie outside
-    what is audited, so that shadows can use the target's. Raises ValueError for an unknown kind, with close ones, and
-    for shares that leave nobody over.
+    reference, validation of the others: of ensemble_paper's and nasr's rows that are no members (nasr: of as many as
+    the members); of all rows that carlini and pooled deal, so that members and non-members stay equally many there.
+    They lie outside what is audited, so that shadows can use the target's. Raises ValueError for an unknown kind, with
+    close ones, and for shares that leave nobody over.
     """
 
     kind: str = "ensemble_paper"
@@ -91,8 +107,14 @@ class Arrangement:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(unknown("arrangement", self.kind, KINDS))
-        if min(self.reference, self.validation) < 0 or self.reference + self.validation >= 1:
-            shares = f"{self.reference}, {self.validation}"
+        shares = f"{self.reference}, {self.validation}"
+        if self.kind == "released":
+            if not (0 < self.reference <= 1 and 0 <= self.validation < 1):
+                raise ValueError(
+                    f"released: reference is a share of the audited non-members, above 0 and at most 1, and validation "
+                    f"at least 0 and below 1, not {shares}; take splits.RELEASED"
+                )
+        elif min(self.reference, self.validation) < 0 or self.reference + self.validation >= 1:
             raise ValueError(f"reference and validation must be at least 0, their sum below 1, not {shares}")
 
 
@@ -163,6 +185,14 @@ def _nasr(dataset: Pool, reference: float, validation: float, seed: int) -> Role
     )
 
 
+def _released(dataset: Pool, reference: float, validation: float, seed: int) -> ReleasedRoles:
+    dealt = _nasr(dataset, 0.0, validation, seed)
+    g = np.random.default_rng(derive(seed, "released"))
+    order = _stratified(dataset.y.numpy(), dealt.audit_out.numpy(), g)
+    seen = torch.from_numpy(np.sort(order[: count(reference, len(order))]))
+    return ReleasedRoles(dealt.target_train, dealt.audit_in, dealt.audit_out, seen, dealt.validation)
+
+
 def _pooled(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:
     n_rows = len(dataset.y)
     apart, looked_at = round(reference * n_rows), round(validation * n_rows)
@@ -187,10 +217,14 @@ KINDS: dict[str, Callable[[Pool, float, float, int], Roles]] = {
     "nasr": _nasr,
     "carlini": _carlini,
     "pooled": _pooled,
+    "released": _released,
 }
 
 # Half of those who are no members are audited, as in the released code of Nasr et al.; the other shares are our choice.
 NASR = Arrangement("nasr", reference=0.4, validation=0.1)
+# The same members, and half of the audited non-members in the game, as in the released code. The validation share, of
+# which that code has none, is NASR's.
+RELEASED = Arrangement("released", reference=0.5, validation=0.1)
 # 40 % members and 40 % non-members, all audited, so that shadows and the min-max game fit: our choice, as the pruning
 # paper states none.
 PRUNING = Arrangement("pooled", reference=0.15, validation=0.05)

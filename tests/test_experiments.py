@@ -146,13 +146,20 @@ def test_the_seed_of_a_model_depends_on_its_number_alone():
     assert whole == tuple(seeds.derive(0, "target", k) for k in range(6))
 
 
-@pytest.mark.parametrize("arrangement", [splits.Arrangement(), splits.NASR, splits.PRUNING])
+@pytest.mark.parametrize("arrangement", [splits.Arrangement(), splits.NASR, splits.PRUNING, splits.RELEASED])
 def test_membership_comes_from_the_arrangement(arrangement):
     arrays = made(altered(JOINT, arrangement=arrangement)).arrays
     dataset = data.load("digits")
     rows, member = splits.arrange(arrangement, dataset, seed=seeds.derive(0, "split")).evaluation()
     np.testing.assert_array_equal(arrays["labels"], dataset.y[rows])
     np.testing.assert_array_equal(arrays["member"], member)
+
+
+def test_rows_say_that_a_defense_has_seen_what_it_is_audited_on():
+    released = altered(JOINT, arrangement=splits.RELEASED).pipeline
+    assert released.columns() == {"data": "digits", "model": "tabular", "method": "none", "arrangement": "released"}
+    for arrangement in (splits.Arrangement(), splits.NASR, splits.PRUNING):
+        assert "arrangement" not in altered(JOINT, arrangement=arrangement).pipeline.columns()
 
 
 def test_repetitions_differ_in_data_and_weights():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_cases import mlp, points, same
+from training_cases import batches_of, mlp, points, same
 
 from mialab import audit, training
 from mialab.defenses.min_max import MinMax
@@ -119,11 +119,39 @@ def test_a_collapse_is_told():
         fitted = played(MinMax(1.0, network=still))
     assert [row["collapsed"] for row in fitted.history] == [True] * 3
     assert fitted.history[-1]["game_loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert fitted.history[-1]["game_gradient"] < 1e-6
+
+
+def test_the_gradient_in_the_history_is_that_of_the_penalty_on_the_members_that_judge():
+    hooks, model = game(MinMax(3.0, network=QUICK, plain=1)), mlp()
+    run = run_of(model)
+    for epoch in (1, 2):
+        run.epoch = epoch
+        run.history.append({})
+        hooks.after_epoch(run)
+    members = int(hooks.truth.sum())
+    x, y = (part[:members] for part in hooks.judges)
+    logits = model(x).detach().requires_grad_()
+    hooks.penalty(run, x, y, logits).backward()
+    wanted = members * logits.grad.norm(dim=1).mean().item()  # the penalty is a mean, a member's part 1/n of it
+    assert run.history[0]["game_gradient"] == 0, "plain epochs feel nothing"
+    assert run.history[1]["game_gradient"] == pytest.approx(wanted, rel=1e-4) and wanted > 0
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in hooks.net.parameters())
+
+
+def test_the_rows_that_judge_are_never_taught():
+    hooks = game()
+    taught = torch.cat([x for x, _ in hooks.sides])
+    judges = hooks.judges[0]
+    assert not (judges[:, None] == taught[None]).all(-1).any()
+    assert len(taught) + len(judges) == len(points()[1]) + len(REFERENCE[1])
 
 
 def test_what_cannot_be_played_is_refused():
     for make, message in (
         (lambda: game(reference=None), "reference share"),
+        (lambda: game(data=batches_of(points())), "not read from files"),
+        (lambda: game(reference=batches_of(REFERENCE)), "not read from files"),
         (lambda: game(reference=(REFERENCE[0][:1], REFERENCE[1][:1])), "too few"),
         (lambda: MinMax(-1.0), "at least 0"),
         (lambda: MinMax(1.0, network=PAPER_X), "looks at x"),

@@ -27,6 +27,13 @@ HALVES = Arrangement("carlini")
 DIGITS = Pipeline("digits", "tabular", (Phase(DENSE),), arrangement=HALVES)
 
 
+def test_shadows_are_refused_where_the_defense_has_seen_the_attacked_rows():
+    for validation in (0.0, 0.1):
+        released = replace(DIGITS, arrangement=Arrangement("released", 0.5, validation))
+        with pytest.raises(ValueError, match="'released'.*choose 'pooled' with a reference share"):
+            Shadows(released, (2,), count=2)
+
+
 # the design
 
 

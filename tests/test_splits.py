@@ -15,6 +15,7 @@ from mialab.data.known import known
 FIELDS = [f.name for f in dataclasses.fields(splits.Roles)]
 DISJOINT = [pair for pair in itertools.combinations(FIELDS, 2) if pair != ("target_train", "audit_in")]
 KINDS = tuple(splits.KINDS)
+APART = tuple(kind for kind in KINDS if kind != "released")
 ENSEMBLE_PAPER, CARLINI = splits.Arrangement("ensemble_paper"), splits.Arrangement("carlini")
 
 
@@ -32,6 +33,11 @@ def roles(**changed):
         "validation": range(10, 12),
     }
     return splits.Roles(**{k: torch.tensor(list(v), dtype=torch.int64) for k, v in (parts | changed).items()})
+
+
+def released_roles():
+    parts = {name: getattr(roles(reference=[]), name) for name in FIELDS}
+    return splits.ReleasedRoles(**parts | {"reference": torch.tensor([24, 25])})
 
 
 def assert_proportional(dataset, rows, among):
@@ -189,6 +195,47 @@ def covered(r):
     return torch.cat([r.target_train, r.validation, r.reference, r.audit_out]).sort().values
 
 
+@pytest.mark.parametrize("share", [0.5, 0.3, 1.0])
+def test_the_released_arrangement_gives_the_game_a_share_of_the_audited_nonmembers(share):
+    dataset = pool(1000)
+    r = splits.arrange(splits.Arrangement("released", share, 0.1), dataset, seed=3)
+    assert sizes(r) == [500, 450, 450, round(450 * share), 50]
+    assert torch.isin(r.reference, r.audit_out).all()
+    assert not torch.isin(r.reference, torch.cat([r.target_train, r.validation])).any()
+    assert_proportional(dataset, r.reference, r.audit_out)
+
+
+def test_the_released_arrangement_has_the_members_of_the_one_that_it_is_compared_with():
+    ours, released = (splits.arrange(a, pool(), seed=3) for a in (splits.NASR, splits.RELEASED))
+    assert torch.equal(ours.target_train, released.target_train)
+    assert len(released.reference) == len(released.audit_out) // 2
+    again, other = (splits.arrange(splits.RELEASED, pool(), seed=seed).reference for seed in (3, 4))
+    assert torch.equal(released.reference, again) and not torch.equal(released.reference, other)
+
+
+@pytest.mark.parametrize(("one", "other"), DISJOINT)
+def test_released_roles_refuse_every_overlap_but_that_of_reference_and_audit_out(one, other):
+    base = released_roles()
+    row = getattr(base, other)[:1]
+    changed = {one: torch.cat([getattr(base, one), row]).unique()}
+    if (one, other) == ("audit_out", "reference"):
+        assert len(dataclasses.replace(base, **changed).reference) == 2
+    else:
+        with pytest.raises(ValueError, match=f"{one}.*(share . rows|rows outside)|outside {one}"):
+            dataclasses.replace(base, **changed)
+
+
+def test_released_reference_rows_outside_what_is_audited_are_refused():
+    with pytest.raises(ValueError, match="reference has 1 rows outside audit_out"):
+        dataclasses.replace(released_roles(), reference=torch.tensor([24, 300]))
+
+
+def test_the_released_arrangement_needs_a_share_of_the_audited_nonmembers():
+    for reference, validation in ((0.0, 0.1), (1.1, 0.0), (-0.1, 0.0), (0.5, 1.0)):
+        with pytest.raises(ValueError, match="take splits.RELEASED"):
+            splits.Arrangement("released", reference, validation)
+
+
 def test_the_pruning_papers_rows_are_two_fifths_members_two_fifths_nonmembers_all_audited():
     dataset = pool(1000, train=600)
     r = splits.arrange(splits.PRUNING, dataset, seed=1)
@@ -199,7 +246,7 @@ def test_the_pruning_papers_rows_are_two_fifths_members_two_fifths_nonmembers_al
         assert_proportional(dataset, getattr(r, name), torch.arange(1000))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", APART)
 @pytest.mark.parametrize("train", [None, 700])
 def test_every_arrangement_has_reference_and_validation_rows_outside_what_is_audited(kind, train):
     r = splits.arrange(splits.Arrangement(kind, reference=0.2, validation=0.1), pool(1001, train=train), seed=2)

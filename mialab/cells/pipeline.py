@@ -99,6 +99,8 @@ class Pipeline:
         columns = {"data": self.data, "model": self.model, "method": self.method}
         if self.division.kind != "all":
             columns["division"] = self.division.kind
+        if self.arrangement.kind == "released":  # a defense has seen what it is audited on: no row may hide that
+            columns["arrangement"] = self.arrangement.kind
         for phase in self.phases:
             for defense in phase.defenses:
                 columns |= defense.columns()

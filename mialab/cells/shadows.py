@@ -33,7 +33,7 @@ class Shadows(Trained):
     drawn from the seed without a look at who is the target's member; its model m has the seed
     `pipeline.seed_of("shadow", k, m)`. A defense's reference and validation rows are the target's. Explained in the
     chapter "LiRA". Raises ValueError for a target that is trained on more or fewer samples than half of those, and for
-    one that starts from pretrained weights.
+    one that starts from pretrained weights or whose reference rows are among the attacked ones.
 
     The cell's arrays, samples in the target's order: logits_{epoch} float32 [count, models, samples, classes], so that
     every size of ensemble and every fusion can be attacked; member bool [count, samples]; labels [samples]. Its info is
@@ -57,6 +57,11 @@ class Shadows(Trained):
             raise ValueError(f"Shadows: count and models must be at least 1 and first at least 0, not {counts}")
         if reason := self.pipeline.refusal(shadows=True):
             raise ValueError(f"Shadows: {reason}")
+        if self.pipeline.arrangement.kind == "released":
+            raise ValueError(
+                "Shadows: in the arrangement 'released' the defense's reference rows are among the attacked ones, so "
+                "that a shadow would have them as its members, too: choose 'pooled' with a reference share"
+            )
         trained, members, nonmembers = self.pipeline.row_counts
         if abs(trained - (members + nonmembers) // 2) > TOLERANCE * trained:
             raise ValueError(

@@ -39,11 +39,15 @@ class MinMax(Defense):
     as without the game. The members' part of the gain is mean log h on the classifier's own batch; the other part does
     not depend on the batch, as Nasr et al. train the classifier on members alone.
 
-    Needs reference rows that are neither members nor evaluated (the D' of Eq. 1). Where an earlier phase has played the
-    game, the network goes on from there. Each epoch's history has the network's standing on rows that it is not taught:
-    game_accuracy (balanced, 0.5 is a coin's), game_loss (nats, log 2 is a coin's), undecided (mean distance of its
-    probabilities from 1/2) and collapsed. A collapsed network gives no gradient, and then there is no defense: that is
-    told in a warning, once.
+    Needs reference rows that are no members (the D' of Eq. 1), nor evaluated, unless `splits.RELEASED` is asked for.
+    Where an earlier phase has played the game, the network goes on from there. Each epoch's history has the network's
+    standing on rows that it is not taught: game_accuracy (balanced, 0.5 is a coin's), game_loss (nats, log 2 is a
+    coin's), undecided (mean distance of its probabilities from 1/2), collapsed, and game_gradient, how hard the penalty
+    pulls: the norm of gamma times log h's gradient in a member's logits, mean over members, 0 in plain epochs. A
+    collapsed network gives no gradient, and then there is no defense: that is told in a warning, once.
+
+    The game costs time: with the defaults, LeNet-5 on 500 images in batches of 50 took about five times as long as
+    plain training (9.7 s and 1.9 s for 40 epochs, one CPU thread, median of 12 and 6 runs).
     """
 
     NAME: ClassVar[str] = "min_max"
@@ -107,10 +111,7 @@ class _Game(Hooks):
     def penalty(self, run: TrainingRun, x: Tensor, y: Tensor, outputs: Any) -> Tensor:
         if run.epoch <= self.settings.plain:
             return torch.zeros((), device=x.device)
-        self.net.requires_grad_(False)
-        log_odds = self.net(*self._seen(first(outputs), y))
-        self.net.requires_grad_(True)
-        return self.settings.gamma * F.logsigmoid(log_odds).mean()
+        return self.settings.gamma * self._log_h(first(outputs), y).mean()
 
     @torch.no_grad()
     def after_epoch(self, run: TrainingRun) -> None:
@@ -123,6 +124,7 @@ class _Game(Hooks):
             "game_loss": F.binary_cross_entropy_with_logits(found, self.truth).item(),
             "undecided": undecided,
             "collapsed": undecided < UNDECIDED,
+            "game_gradient": 0.0 if run.epoch <= self.settings.plain else self._pull(run),
         }
         if undecided < UNDECIDED and run.epoch > 1 and not self.warned:
             self.warned = True
@@ -139,6 +141,24 @@ class _Game(Hooks):
         self.net.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
         self.warned = state["warned"]
+
+    def _log_h(self, logits: Tensor, y: Tensor) -> Tensor:
+        """log h of each row [n], whose gradient reaches what gave the logits, not the inference network."""
+        self.net.requires_grad_(False)
+        log_odds = self.net(*self._seen(logits, y))
+        self.net.requires_grad_(True)
+        return F.logsigmoid(log_odds)
+
+    def _pull(self, run: TrainingRun) -> float:
+        """The mean norm of the penalty's gradient in the logits of one member, over the members that judge."""
+        members = int(self.truth.sum())
+        norms = []
+        for x, y in _parts(*(part[:members] for part in self.judges)):
+            logits = first(run.predict(x)).float().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(self._log_h(logits, y).sum(), logits)
+            norms.append(gradient.norm(dim=1))
+        return self.settings.gamma * torch.cat(norms).mean().item()
 
     def _drawn(self, run: TrainingRun) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """A batch for the inference network, and who of it is a member: as many of either side."""
