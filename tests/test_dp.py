@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from training_cases import batches_of, cnn, double, images, mlp, points, same
 
-from mialab import models
+from mialab import experiments, models
 from mialab.cells.pipeline import Division, Pipeline
 from mialab.defenses.min_max import MinMax
 from mialab.defenses.pruning import Admm, Budget, Prune
@@ -183,6 +183,7 @@ def test_the_epsilon_spent_grows_with_the_epochs_and_ends_at_the_target_or_just_
     assert 3.0 - 0.011 < found[-1] <= 3.0
 
 
+@pytest.mark.filterwarnings("ignore:Optimal order")
 def test_sigma_is_the_one_that_opacus_finds():
     from opacus.accountants.utils import get_noise_multiplier
 
@@ -358,3 +359,26 @@ def test_noise_keeps_from_learning_by_heart():
     build = partial(mlp, 20, 2)
     assert fit(build, data, recipe).history[-1]["accuracy"] > 0.95
     assert private(replace(PRIVATE, epsilon=1.0), build, data, recipe).history[-1]["accuracy"] < 0.75
+
+
+def test_table_2_sets_plain_training_differential_privacy_and_pruning_side_by_side():
+    smoke, paper = (experiments.get("pruning/table2").grid(preset, seeds=(0,)) for preset in ("smoke", "paper"))
+    assert [cell.columns()["method"] for cell in smoke] == ["none", "dp", "pruning"]
+    assert {(cell.columns()["data"], cell.columns()["model"]) for cell in paper} == {("mnist", "lenet5")}
+    private = paper[1]
+    assert private.columns()["epsilon"] == 6.28
+    assert (private.target.pipeline.last.recipe.epochs, private.target.pipeline.last.recipe.batch) == (60, 256)
+
+
+def test_the_sweep_has_both_controls_and_ever_more_noise():
+    none, clipped, *swept = experiments.get("pruning/epsilon").grid("smoke", seeds=(0,))
+    assert none.columns()["method"] == "none"
+    assert (clipped.columns()["epsilon"], clipped.columns()["noise"]) == (None, 0.0)
+    assert [cell.columns()["epsilon"] for cell in swept] == [1.0, 6.28, 100.0]
+    recipes = {cell.target.pipeline.last.recipe for cell in (none, clipped, *swept)}
+    assert len(recipes) == 1
+
+
+def test_what_training_with_it_takes_can_be_foretold():
+    cell = experiments.get("pruning/table2").grid("smoke", seeds=(0,))[1]
+    assert cell.target.pipeline.work(1).seconds > 0

@@ -48,7 +48,8 @@ class DpSgd(Defense):
 
     Raises ValueError at the start of a training for layers that mix samples (BatchNorm), rows that are not in memory,
     a batch as large as all rows, an epsilon that earlier phases have spent; beside hooks with a `penalty` or `batch`
-    (ADMM, the min-max game, Mixup), whose part in the gradient is no single sample's. ImportError without Opacus.
+    (ADMM, the min-max game, Mixup), whose part in the gradient is no single sample's. A `loss` of other hooks cannot be
+    told: it must be a mean of terms of one sample each. ImportError without Opacus.
     """
 
     NAME: ClassVar[str] = "dp"

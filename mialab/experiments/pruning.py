@@ -84,11 +84,18 @@ class Setting:
         """Eq. 3: the game in ADMM's phase and in masked retraining; what comes before is trained plainly."""
         return self.pruned(seed, None, MinMax(self.gamma if gamma is None else gamma))
 
-    def noisy(self, seed: int) -> Pipeline:
+    def noisy(self, seed: int, settings: DpSgd | None = None) -> Pipeline:
         """Differential privacy (DP-SGD) in place of plain training; ValueError where the setting has no recipe."""
+        return self.pipeline(seed, first=(settings or DpSgd(self.epsilon),), recipe=self._private())
+
+    def noiseless(self, seed: int) -> Pipeline:
+        """A control: the recipe of differential privacy, neither clipped nor with noise."""
+        return self.pipeline(seed, recipe=self._private())
+
+    def _private(self) -> Recipe:
         if self.private is None:
             raise ValueError(f"no recipe of differential privacy for {self.model} on {self.data}: give `private`")
-        return self.pipeline(seed, first=(DpSgd(self.epsilon),), recipe=self.private)
+        return self.private
 
     def longer(self, seed: int) -> Pipeline:
         """A control: trained plainly for as many epochs as all phases of pruning together."""
@@ -240,6 +247,20 @@ EARLY = {"smoke": (2, 4, 6, 8, 12, 16, 20, 30, 60), "course": _EARLY, "paper": _
 def _early(preset: str, seed: int) -> tuple[Config, ...]:
     plain = _first(preset).plain(seed)
     return tuple(audited(plain, epoch=epoch) for epoch in EARLY[preset])
+
+
+EPSILONS: dict[str, tuple[float, ...]] = {
+    "smoke": (1.0, 6.28, 100.0),
+    "course": (1.0, 6.28, 100.0),
+    "paper": (0.5, 1.0, 3.0, 6.28, 30.0, 100.0, 1000.0),
+}
+ONLY_CLIPPED = DpSgd(None, noise=0.0)  # no noise, no promise: how much of the protection is clipping's
+
+
+def _epsilon(preset: str, seed: int) -> tuple[Config, ...]:
+    setting = _first(preset)
+    swept = [setting.noisy(seed, DpSgd(epsilon)) for epsilon in EPSILONS[preset]]
+    return tuple(map(audited, (setting.noiseless(seed), setting.noisy(seed, ONLY_CLIPPED), *swept)))
 
 
 UNTRAINED = Recipe(1, lr=1e-12, momentum=0.0)  # the shortest phase there is: a cut, and no retraining
@@ -395,6 +416,14 @@ EARLY_STOPPING = Experiment(
     source="ours",
     cells=_early,
     by=(*_PLACE, "epoch", "attack"),
+    values=_VALUES,
+)
+EPSILON = Experiment(
+    "pruning/epsilon",
+    title="Differential privacy from hardly any noise to much",
+    source="ours; the paper has one epsilon",
+    cells=_epsilon,
+    by=(*_PLACE, "epsilon", "noise", "attack"),
     values=_VALUES,
 )
 CONTROLS = Experiment(
