@@ -95,8 +95,13 @@ class Pipeline:
         return "+".join(names) or "none"
 
     def columns(self) -> dict[str, Any]:
-        """What tells rows of this pipeline from others: data, model, method, and what its defenses add."""
-        columns = {"data": self.data, "model": self.model, "method": self.method}
+        """What tells rows of this pipeline from others: data, model, method, and what its defenses add.
+
+        An epsilon of differential privacy holds for all that has seen the rows. So it is the last phase's, which counts
+        those before, and None where a phase is without, where pretrained weights have seen the rows, and for bags,
+        in which a row may come more than once. Such a training is not refused: how it leaks is a fair question.
+        """
+        columns: dict[str, Any] = {"data": self.data, "model": self.model, "method": self.method}
         if self.division.kind != "all":
             columns["division"] = self.division.kind
         if self.arrangement.kind == "released":  # a defense has seen what it is audited on: no row may hide that
@@ -104,7 +109,16 @@ class Pipeline:
         for phase in self.phases:
             for defense in phase.defenses:
                 columns |= defense.columns()
+        if "epsilon" in columns and not self._private:
+            columns["epsilon"] = None
         return columns
+
+    @property
+    def _private(self) -> bool:
+        """Whether each training that saw the rows was with differential privacy, and saw each of them once."""
+        phases = ([defense.columns() for defense in phase.defenses] for phase in self.phases)
+        each = all(any("epsilon" in columns for columns in phase) for phase in phases)
+        return each and self.start is None and self.division.kind != "bagging"
 
     @property
     def size(self) -> sizes.Known:

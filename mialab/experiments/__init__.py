@@ -8,8 +8,15 @@ __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
 
 _DECLARED = (
     *(basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS),
-    *(pruning.TABLE1, pruning.TABLE4, pruning.TABLE5, pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3),
-    *(pruning.SPARSITY, pruning.GAMMA, pruning.EARLY_STOPPING, pruning.CONTROLS, pruning.PRUNED_SHADOWS),
+    *(pruning.TABLE1, pruning.TABLE2, pruning.TABLE4, pruning.TABLE5, pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3),
+    *(
+        pruning.SPARSITY,
+        pruning.GAMMA,
+        pruning.EPSILON,
+        pruning.EARLY_STOPPING,
+        pruning.CONTROLS,
+        pruning.PRUNED_SHADOWS,
+    ),
     ensemble.FIGURE1,
 )
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}

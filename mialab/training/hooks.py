@@ -92,7 +92,7 @@ class Hooks:
 
         One that takes each sample's own gradient (Opacus's DPOptimizer) overwrites the gradient that a term in the
         weights adds to the loss, so a `penalty` beside it is refused; a term in each sample's outputs belongs in
-        `loss`.
+        `loss`. A `batch` beside it is refused, too, as it may mix samples.
         """
         return optimizer
 

@@ -145,12 +145,22 @@ class _Training:
             for wrap in self.called.wrap:
                 run.optimizer = wrap(run, run.optimizer)
                 # Asked of the class, as Opacus's property raises before the first step.
-                if self.called.penalty and hasattr(type(run.optimizer), "grad_samples"):
-                    raise ValueError(
-                        f"a `penalty` has no sure effect beside {type(run.optimizer).__name__}, which takes each "
-                        "sample's own gradient: drop the penalty, or let a defense's `loss` add a term in each "
-                        "sample's outputs"
-                    )
+                if hasattr(type(run.optimizer), "grad_samples"):
+                    self._check_per_sample(type(run.optimizer).__name__)
+
+    def _check_per_sample(self, kind: str) -> None:
+        """Refuse what has no place beside an optimizer that takes each sample's own gradient."""
+        if self.called.penalty:
+            raise ValueError(
+                f"a `penalty` has no sure effect beside {kind}, which takes each sample's own gradient: drop the "
+                "penalty (ADMM and the min-max game have one), or let a defense's `loss` add a term in each sample's "
+                "outputs"
+            )
+        if self.called.batch:
+            raise ValueError(
+                f"a defense that changes a `batch`, as Mixup does, may mix samples, but {kind} takes each sample's own "
+                "gradient: drop one of them, or augment by the recipe"
+            )
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on from what the file held, if there was one."""
