@@ -1,12 +1,12 @@
 """What the book computes, declared: each experiment is a grid of cells for each preset; a file for each group."""
 
 from mialab.engine.grid import PRESETS, SEEDS, Experiment
-from mialab.experiments import attack_suite, basics, ensemble
+from mialab.experiments import attack_suite, basics, ensemble, theorem1
 from mialab.names import unknown
 
 __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
 
-_DECLARED = (basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS, ensemble.FIGURE1)
+_DECLARED = (basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS, ensemble.FIGURE1, theorem1.THEOREM1)
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}
 
 
