@@ -20,6 +20,7 @@ from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, rand
 from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
+from mialab.cells.inherited import Inherited
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
@@ -60,11 +61,16 @@ HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
 SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # from made-up weights rounding would grow
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
 QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
+BIAS_FREE = Models(replace(SEVERAL.pipeline, model="mlp6_5"), epochs=(4,), weights=(4,))
 SMALL = {
     "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
     "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
     "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
+    "inherited": {
+        "target": Inherited(BIAS_FREE, attacks=("gap", "confidence")),
+        "drawn": Inherited(BIAS_FREE, per_weight=6, count=2, attacks=("gap", "confidence")),
+    },
 }
 
 
@@ -77,7 +83,7 @@ def tiny_cells(kind: str) -> dict:
 
 def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
-    if isinstance(config, Queried | Models):
+    if isinstance(config, Queried | Models | Inherited):
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     return [stand_ins[type(need)](need, samples=2000) for need in config.needs()]

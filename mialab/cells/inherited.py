@@ -28,9 +28,9 @@ class Inherited(Config):
     """Audits of one bias-free network after its last epoch, or of subnetworks of random ones that stand for it.
 
     target: a cell of one model, with `weights`. per_weight: random numbers for each of its weights, as in
-    `lottery.find`; 0 audits the target itself. draws: random networks; the first one is audited, and all are measured
-    against the target. tolerance: the theorem's epsilon, in logits. attacks, known: as in `Attacked`; the attacker's
-    share and seed are the same whatever is audited.
+    `lottery.find`; 0 audits the target itself. count: random networks; the first one is audited, and all are measured
+    against the target. tolerance: the theorem's epsilon, as a share of the range of the target's logits, as their scale
+    means nothing. attacks, known: as in `Attacked`; the attacker's share and seed are the same whatever is audited.
 
     The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with the columns per_weight, weights
     (not zero) and random_weights (those of the network before it was pruned); trained_on. With per_weight above 0 the
@@ -38,8 +38,8 @@ class Inherited(Config):
     output_error, the largest distance of any logit over the evaluated samples, worst_error and error_bound, found and
     proven over the box that the samples span (`lottery.distance`), all three medians over draws; failure_rate, the
     share of draws whose worst_error exceeds the tolerance, and proven_rate, that of those whose error_bound does not;
-    tolerance; logit_range, the largest logit less the smallest. Its arrays: logits float32 [1, samples, classes];
-    labels, member [samples]; errors float64 [draws, 3], those three for each draw.
+    count; tolerance; logit_range, the largest logit less the smallest over the evaluated samples. Its arrays: logits
+    float32 [1, samples, classes]; labels, member [samples]; errors float64 [count, 3], those three for each draw.
     """
 
     KIND: ClassVar[str] = "inherited"
@@ -47,8 +47,8 @@ class Inherited(Config):
 
     target: Models
     per_weight: int = 0
-    draws: int = 1
-    tolerance: float = 0.1
+    count: int = 1
+    tolerance: float = 0.01
     attacks: tuple[str, ...] = ("gap", "confidence")
     known: float = KNOWN
 
@@ -58,9 +58,11 @@ class Inherited(Config):
             raise ValueError(f"Inherited: the model itself is needed: train it with Models(..., {wanted})")
         if self.target.count != 1:
             raise ValueError(f"Inherited: the target is one model, not {self.target.count}")
-        if not 0 <= self.per_weight <= MOST or self.draws < 1 or not self.tolerance > 0:
-            found = f"{self.per_weight}, {self.draws}, {self.tolerance}"
-            raise ValueError(f"Inherited: choose per_weight 0 to {MOST}, draws, a tolerance above 0, not {found}")
+        if not 0 <= self.per_weight <= MOST or self.count < 1 or not self.tolerance > 0:
+            found = f"{self.per_weight}, {self.count}, {self.tolerance}"
+            raise ValueError(
+                f"Inherited: choose per_weight 0 to {MOST}, a count from 1, a tolerance above 0, not {found}"
+            )
 
     @property
     def data(self) -> str:
@@ -107,10 +109,10 @@ class Inherited(Config):
         return Cell(info, {"logits": logits, "errors": errors, **kept})
 
     def _drawn(self, matrices: list[np.ndarray], x: np.ndarray, trained: np.ndarray) -> tuple:
-        """The first draw's logits [1, n, classes], the rows' columns, and the errors of all draws [draws, 3]."""
-        wanted, errors = lottery.answers(matrices, x), np.empty((self.draws, 3))
+        """The first draw's logits [1, n, classes], the rows' columns, and the errors of all draws [count, 3]."""
+        wanted, errors = lottery.answers(matrices, x), np.empty((self.count, 3))
         small, box = lottery.bounded(matrices), (x.min(axis=0), x.max(axis=0))
-        for number in range(self.draws):
+        for number in range(self.count):
             ticket = lottery.find(matrices, self.per_weight, seed=derive(self.seed, "ticket", number))
             answered = ticket(x)
             apart = lottery.distance(small.matrices, ticket.signed, *box, seed=derive(self.seed, "worst", number))
@@ -119,12 +121,21 @@ class Inherited(Config):
             errors[number] = seen, max(seen, small.factor * apart.found), small.factor * apart.bound
             if number == 0:
                 first, (kept, drawn) = answered, ticket.weights
-        columns = {"weights": kept, "random_weights": drawn, "tolerance": self.tolerance}
-        columns |= {"changed": float((first.argmax(1) != trained[0].argmax(1)).mean()), "logit_range": np.ptp(wanted)}
-        columns |= dict(zip(("output_error", "worst_error", "error_bound"), np.median(errors, axis=0), strict=True))
-        columns["failure_rate"] = (errors[:, 1] > self.tolerance).mean()
-        columns["proven_rate"] = (errors[:, 2] <= self.tolerance).mean()
+        columns = {
+            "weights": kept,
+            "random_weights": drawn,
+            "changed": (first.argmax(1) != trained[0].argmax(1)).mean(),
+        }
+        columns |= self._judged(errors, np.ptp(wanted))
         return first[None].astype(np.float32), {name: _number(value) for name, value in columns.items()}, errors
+
+    def _judged(self, errors: np.ndarray, logit_range: float) -> dict[str, Any]:
+        """The rows' columns on how far f and the drawn networks are apart."""
+        allowed = self.tolerance * logit_range
+        medians = zip(("output_error", "worst_error", "error_bound"), np.median(errors, axis=0), strict=True)
+        rates = {"failure_rate": (errors[:, 1] > allowed).mean(), "proven_rate": (errors[:, 2] <= allowed).mean()}
+        settings = {"count": self.count, "tolerance": self.tolerance, "logit_range": logit_range}
+        return {**dict(medians), **rates, **settings}
 
 
 def matrices_of(model: nn.Module) -> list[np.ndarray]:
