@@ -59,10 +59,8 @@ class Inherited(Config):
         if self.target.count != 1:
             raise ValueError(f"Inherited: the target is one model, not {self.target.count}")
         if not 0 <= self.per_weight <= MOST or self.count < 1 or not self.tolerance > 0:
-            found = f"{self.per_weight}, {self.count}, {self.tolerance}"
-            raise ValueError(
-                f"Inherited: choose per_weight 0 to {MOST}, a count from 1, a tolerance above 0, not {found}"
-            )
+            asked = f"per_weight from 0 to {MOST}, a count from 1, a tolerance above 0"
+            raise ValueError(f"Inherited: choose {asked}, not {self.per_weight}, {self.count}, {self.tolerance}")
 
     @property
     def data(self) -> str:
