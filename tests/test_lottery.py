@@ -1,4 +1,4 @@
-"""Theorem 1: subset sums against all subsets, the masked random network against its target, errors against the width."""
+"""Theorem 1: subset sums against all subsets, the masked random network against its target, errors by the width."""
 
 from dataclasses import replace
 
@@ -340,7 +340,7 @@ def test_theorem1_accuracy_and_attack_are_inherited_where_the_network_is_wide_an
         assert g["changed"] < 0.02 < poor["changed"]
         assert f["weights"] == 64 * 6 + 6 * 5 + 5 * 10 < g["weights"] < g["random_weights"]
     assert wide.info["rows"][0]["output_error"] < narrow.info["rows"][0]["output_error"]
-    seen, worst, bound = wide.arrays["errors"].T
+    seen, worst, bound = np.array(wide.info["errors"]).T
     assert (seen <= worst).all()
     assert (worst <= bound).all()
     np.testing.assert_array_equal(plain.arrays["logits"], trained.arrays["logits_2"])

@@ -38,8 +38,8 @@ class Inherited(Config):
     output_error, the largest distance of any logit over the evaluated samples, worst_error and error_bound, found and
     proven over the box that the samples span (`lottery.distance`), all three medians over draws; failure_rate, the
     share of draws whose worst_error exceeds the tolerance, and proven_rate, that of those whose error_bound does not;
-    count; tolerance; logit_range, the largest logit less the smallest over the evaluated samples. Its arrays: logits
-    float32 [1, samples, classes]; labels, member [samples]; errors float64 [count, 3], those three for each draw.
+    count; tolerance; logit_range, the largest logit less the smallest over the evaluated samples. And errors, those
+    three for each draw. Its arrays: logits float32 [1, samples, classes]; labels, member [samples].
     """
 
     KIND: ClassVar[str] = "inherited"
@@ -93,7 +93,8 @@ class Inherited(Config):
         matrices = matrices_of(model)
         logits, found, errors = predictions(inputs, self._epoch), _plain(matrices), np.zeros((0, 3))
         if self.per_weight:
-            x = model.scale(evaluated(self.target.pipeline).x()).flatten(1).double().numpy()
+            scale = model.get_submodule("scale")
+            x = scale(evaluated(self.target.pipeline).x()).flatten(1).double().numpy()
             logits, found, errors = self._drawn(matrices, x, logits)
         report = audit.audit(
             audit.Outputs(logits, arrays["labels"], arrays["member"]),
@@ -104,7 +105,7 @@ class Inherited(Config):
         of = setting(self.target, inputs[0], self._epoch, access="black box") | self.columns()
         info = {"rows": [row | found for row in rows(of, self.seed, [report])], "trained_on": devices(inputs)}
         kept = {"labels": arrays["labels"], "member": arrays["member"]}
-        return Cell(info, {"logits": logits, "errors": errors, **kept})
+        return Cell(info | {"errors": errors.tolist()}, {"logits": logits, **kept})
 
     def _drawn(self, matrices: list[np.ndarray], x: np.ndarray, trained: np.ndarray) -> tuple:
         """The first draw's logits [1, n, classes], the rows' columns, and the errors of all draws [count, 3]."""
@@ -119,7 +120,7 @@ class Inherited(Config):
             errors[number] = seen, max(seen, small.factor * apart.found), small.factor * apart.bound
             if number == 0:
                 first, (kept, drawn) = answered, ticket.weights
-        columns = {
+        columns: dict[str, Any] = {
             "weights": kept,
             "random_weights": drawn,
             "changed": (first.argmax(1) != trained[0].argmax(1)).mean(),

@@ -98,7 +98,7 @@ class _Scores(Hooks):
             parameter.copy_(frozen * largest(score, self.keep))
 
 
-def _weights(model: nn.Module) -> list[nn.Parameter]:
+def _weights(model: nn.Module) -> list[Tensor]:
     found = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     if not found or len(found) < len(list(model.parameters())):
         raise ValueError(

@@ -1,8 +1,8 @@
 """Theorem 1 of the pruning paper: a random network wide enough holds a subnetwork that answers as a given one does.
 
 `subset_sum` finds the random numbers that add up to a weight, `networks` has the target f (Eq. 4) and how far another
-network can be from it, `ticket` finds the masked g (Eqs. 5-6). Nothing is trained, and no solver is needed. Explained in
-the chapter "The lottery".
+network can be from it, `ticket` finds the masked g (Eqs. 5-6). Nothing is trained, and no solver is needed. Explained
+in the chapter "The lottery".
 """
 
 from mialab.lottery.networks import Bounded, Distance, Signed, answers, bounded, distance

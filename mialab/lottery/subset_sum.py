@@ -115,7 +115,7 @@ def _nearest_values(rising: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _widest(sums: np.ndarray, radius: float) -> float:
-    """The largest distance from a point of [-radius, radius] to the nearest of rising sums: at an end or between two."""
+    """The largest distance from a point of [-radius, radius] to the nearest of rising sums: at an end or halfway."""
     between = (sums[1:] + sums[:-1]) / 2
     points = np.concatenate([[-radius, radius], between[np.abs(between) <= radius]])
     right = np.searchsorted(sums, points).clip(1, len(sums) - 1) if len(sums) > 1 else np.zeros(len(points), int)

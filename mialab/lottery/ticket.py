@@ -16,7 +16,7 @@ _ROWS = 256  # samples that are answered at a time
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Two layers of g in place of one of f, as far as they are not pruned: a bunch of neurons for each input coordinate.
+    """Two layers of g in place of one of f, without what is pruned anyway: a bunch of neurons per input coordinate.
 
     entering: float64 [in, bunch], the one incoming weight that a neuron keeps, from the bunch's coordinate; 0 where no
     neuron was left for the place. leaving: float64 [out, in, bunch], the neurons' outgoing weights; kept: bool, those
@@ -44,7 +44,7 @@ class Layer:
     @property
     def used(self) -> np.ndarray:
         """The neurons that are left, bool [in, bunch]: those with an outgoing weight."""
-        return self.kept.any(axis=0)
+        return np.logical_or.reduce(self.kept, axis=0)
 
     @property
     def weights(self) -> tuple[int, int]:
