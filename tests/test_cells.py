@@ -21,6 +21,7 @@ from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
+from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
@@ -62,6 +63,7 @@ HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
 SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # from made-up weights rounding would grow
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
 QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
+BIAS_FREE = Models(replace(SEVERAL.pipeline, model="mlp6_5"), epochs=(4,), weights=(4,))
 SMALL = {
     "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
     "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
@@ -69,6 +71,10 @@ SMALL = {
     "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
+    "inherited": {
+        "target": Inherited(BIAS_FREE, attacks=("gap", "confidence")),
+        "drawn": Inherited(BIAS_FREE, per_weight=6, count=2, attacks=("gap", "confidence")),
+    },
 }
 
 
@@ -85,7 +91,7 @@ def inputs(config):
         return [made(config.audit, inputs(config.audit)), *inputs(config.audit)]
     if isinstance(config, Inspected):
         return [_with_curve(drawn_cell(config.target))]
-    if isinstance(config, Queried | Models):
+    if isinstance(config, Queried | Models | Inherited):
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     return [stand_ins[type(need)](need, samples=2000) for need in config.needs()]

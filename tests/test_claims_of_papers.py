@@ -12,6 +12,7 @@ import pytest
 from mialab import attacks, claims, data, experiments, models
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
+from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
 from mialab.engine.store import Cell
@@ -45,7 +46,7 @@ def test_every_experiment_that_a_claim_needs_exists_or_is_planned():
 
 COLUMNS = {
     *("data", "model", "method", "epoch", "models", "fusion", "access", "attack"),
-    *("subset", "side", "level", "factor", "strength", "rescaled", "keep", "epsilon", "matched", "label"),
+    *("subset", "side", "level", "factor", "strength", "rescaled", "keep", "epsilon", "matched", "label", "per_weight"),
 }
 OF_AN_ATTACK = {"auc", "balanced_accuracy", "auc_above_plain"}
 VALUES = OF_AN_ATTACK | {
@@ -121,6 +122,8 @@ def identities(config) -> list[dict]:
         return [config.columns() | {"seed": config.seed, "attack": attack, "label": label} for attack, label in rows]
     if isinstance(config, Inspected):
         return [config.columns() | {"seed": config.seed}]
+    if isinstance(config, Inherited):
+        return [config.columns() | {"seed": config.seed, "attack": attack} for attack in config.attacks]
     return [template() | identity(config, attack) for attack in config.attacks]
 
 

@@ -14,6 +14,7 @@ CIFAR, MNIST, IMAGENET = (3, 32, 32), (1, 28, 28), (3, 224, 224)
 PLAIN = {
     "small_cnn": (3, 12, 12),
     "tabular": (20,),
+    "mlp64_32": (20,),
     "lenet5": MNIST,
     "lenet5_caffe": MNIST,
     "cnn4": (3, 12, 12),
@@ -108,6 +109,7 @@ def test_parameters_of_the_cifar_family_round_to_its_published_millions(name, mi
     ("name", "shape", "classes", "count"),
     [
         ("tabular", (64,), 10, 64 * 128 + 128 * 10),
+        ("mlp64_32", (1, 8, 8), 10, 64 * 64 + 64 * 32 + 32 * 10),
         # 6x28x28 sums of 25, 16x10x10 of 150, then the linear layers
         ("lenet5", (1, 32, 32), 10, 6 * 784 * 25 + 16 * 100 * 150 + 400 * 120 + 120 * 84 + 84 * 10),
         ("lenet5", MNIST, 10, 6 * 784 * 25 + 16 * 100 * 150 + 400 * 120 + 120 * 84 + 84 * 10),

@@ -1,7 +1,7 @@
 """What the book computes, declared: each experiment is a grid of cells for each preset; a file for each group."""
 
 from mialab.engine.grid import PRESETS, SEEDS, Experiment
-from mialab.experiments import attack_suite, basics, ensemble, pruning
+from mialab.experiments import attack_suite, basics, ensemble, pruning, theorem1
 from mialab.names import unknown
 
 __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
@@ -16,6 +16,7 @@ _DECLARED = (
         pruning.EARLY_STOPPING,
         pruning.CONTROLS,
         pruning.PRUNED_SHADOWS,
+        theorem1.THEOREM1,
     ),
     ensemble.FIGURE1,
 )

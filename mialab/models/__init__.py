@@ -27,6 +27,7 @@ _RESNETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 _FAMILIES = (
     _Family(r"small_cnn", small.small_cnn, least=4),
     _Family(r"tabular", small.tabular),
+    _Family(r"mlp([1-9]\d*)(?:_([1-9]\d*))?", small.mlp, ("mlp32", "mlp64_32")),
     _Family(r"lenet5", small.lenet5, least=32),
     _Family(r"lenet5_caffe", small.lenet5_caffe, least=16),
     _Family(r"cnn4", small.cnn4, least=4),
@@ -43,7 +44,7 @@ _FAMILIES = (
 
 
 def names() -> tuple[str, ...]:
-    """The usual names; families also take other numbers: resnet8, wrn40_2, resnext29_16x64d, densenet190_40."""
+    """The usual names; families also take other numbers: resnet8, wrn40_2, mlp100, densenet190_40."""
     return tuple(name for family in _FAMILIES for name in family.usual or (family.pattern,))
 
 
@@ -63,8 +64,8 @@ def build(
 
     Args:
         name: one of `names()` or of their families.
-        shape: of one sample, (channels, height, width) or (features,). `tabular` alone takes features, and flattens
-            images. Nets made for 32x32 take 28x28 images too, with their border repeated twice.
+        shape: of one sample, (channels, height, width) or (features,). `tabular` and `mlp` alone take features, and
+            flatten images. Nets made for 32x32 take 28x28 images too, with their border repeated twice.
         classes: at least 2.
         norm: what stands where the architecture has BatchNorm: "batch", "group", "none" (nothing, not even a bias;
             weights are then drawn by `norm_free_init`), or None for its own. Architectures without BatchNorm stay

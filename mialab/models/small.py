@@ -1,5 +1,6 @@
 """Small networks without normalisation layers: for the embedded data, for MNIST, for tables, for DP-SGD."""
 
+import itertools
 import math
 
 from torch import nn
@@ -21,6 +22,15 @@ def small_cnn(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
 def tabular(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """One hidden layer of 128 Tanh units (Shokri et al. 2017); images are flattened."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 128), nn.Tanh(), nn.Linear(128, classes))
+
+
+def mlp(shape: tuple[int, ...], classes: int, *hidden: int) -> nn.Sequential:
+    """Hidden layers of ReLUs and no biases, the networks of the pruning paper's Theorem 1; images are flattened."""
+    sides = [math.prod(shape), *hidden]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for entering, leaving in itertools.pairwise(sides):
+        layers += [nn.Linear(entering, leaving, bias=False), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sides[-1], classes, bias=False))
 
 
 def lenet5(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
