@@ -51,7 +51,7 @@ class MinMax(Defense):
     """
 
     NAME: ClassVar[str] = "min_max"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     gamma: float = 1.0
     network: Variant = PAPER
@@ -96,7 +96,7 @@ class _Game(Hooks):
         )
         self.truth = (torch.arange(2 * judged, device=y.device) < judged).float()
         self.net = network.build(parts.classes, settings.network, seed=derive(parts.seed, "game")).to(y.device)
-        self.adam = torch.optim.Adam(self.net.parameters(), lr=settings.network.rate)
+        self.adam = torch.optim.Adam(self.net.parameters(), lr=settings.network.rate, fused=True)
         self.warned = False
         if before := parts.carried.get(MinMax.NAME):
             self.load_state_dict(copy.deepcopy(dict(before)))
