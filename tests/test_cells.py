@@ -21,8 +21,10 @@ from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
+from mialab.cells.costed import Costed
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
+from mialab.cells.matched import Matched
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
@@ -64,11 +66,18 @@ SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # fr
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
 QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-input")
 BIAS_FREE = Models(replace(SEVERAL.pipeline, model="mlp6_5"), epochs=(4,), weights=(4,))
+ALONE = altered(LARGE, count=1)
+AUDITS = tuple(Attacked(replace(ALONE, epochs=(epoch,)), epoch, attacks=("gap", "confidence")) for epoch in (1, 2, 3))
 SMALL = {
     "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
     "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
     "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS},
     "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
+    "costed": {"two phases": Costed(replace(TWO_PHASES, weights=(2,)))},
+    "matched": {
+        "attack": Matched(AUDITS, AUDITS[1], "epoch"),
+        "accuracy": Matched(AUDITS, AUDITS[2], "epoch", "accuracy"),
+    },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
     "inherited": {
@@ -89,6 +98,10 @@ def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
     if isinstance(config, ByClass):
         return [made(config.audit, inputs(config.audit)), *inputs(config.audit)]
+    if isinstance(config, Matched):
+        return [made(need, inputs(need)) for need in config.needs()]
+    if isinstance(config, Costed):
+        return [Cell({**drawn_cell(need).info, "seconds": 1.0}, {}) for need in config.needs()]
     if isinstance(config, Inspected):
         return [_with_curve(drawn_cell(config.target))]
     if isinstance(config, Queried | Models | Inherited):

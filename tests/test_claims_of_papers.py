@@ -12,8 +12,10 @@ import pytest
 from mialab import attacks, claims, data, experiments, models
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
+from mialab.cells.costed import Costed
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
+from mialab.cells.matched import Matched
 from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
 from mialab.engine.store import Cell
 from mialab.results.lines import Result
@@ -120,8 +122,11 @@ def identities(config) -> list[dict]:
     if isinstance(config, ByClass):
         rows = itertools.product(config.audit.attacks, ("all", *range(10)))
         return [config.columns() | {"seed": config.seed, "attack": attack, "label": label} for attack, label in rows]
-    if isinstance(config, Inspected):
+    if isinstance(config, Inspected | Costed):
         return [config.columns() | {"seed": config.seed}]
+    if isinstance(config, Matched):
+        rows = [row | {"matched": config.by} for row in identities(config.audits[0])]
+        return [{name: value for name, value in row.items() if name != config.strength} for row in rows]
     if isinstance(config, Inherited):
         return [config.columns() | {"seed": config.seed, "attack": attack} for attack in config.attacks]
     return [template() | identity(config, attack) for attack in config.attacks]

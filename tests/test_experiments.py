@@ -187,7 +187,7 @@ def test_recording_does_not_disturb_training():
     [
         ({"epochs": ()}, "rising whole numbers"),
         ({"epochs": (3, 1)}, "rising whole numbers"),
-        ({"epochs": (0, 1)}, "rising whole numbers"),
+        ({"epochs": (0, 1)}, "rising whole numbers from 1 on"),
         ({"epochs": (1, 4)}, "training ends after epoch 3; keep no epoch 4"),
         ({"count": 0}, "count must be at least 1"),
         ({"first": -1}, "first at least 0"),

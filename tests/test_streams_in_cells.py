@@ -16,6 +16,7 @@ from mialab.cells.pipeline import Pipeline, evaluated
 from mialab.cells.recorder import answers
 from mialab.cells.shadows import Shadows
 from mialab.engine.store import Store
+from mialab.experiments import pruning
 from mialab.models import pretrained
 from mialab.splits import Arrangement
 from mialab.training import Phase, Recipe
@@ -92,6 +93,64 @@ def test_training_starts_from_the_pretrained_weights(monkeypatch):
     monkeypatch.setattr(training, "fit", spy)
     made(config)
     assert seen["start"] is planted
+
+
+def test_a_phase_without_epochs_answers_with_the_weights_it_starts_from_and_later_phases_go_on_from_there(tmp_path):
+    nothing = Phase(Recipe(epochs=0))
+    untrained = Models(Pipeline("digits", "tabular", (nothing,)), epochs=(0,), weights=(0,))
+    store = Store(tmp_path)
+    cell = store.get(untrained)
+    (model,) = rebuild(untrained, cell)
+    np.testing.assert_array_equal(answers(model, evaluated(untrained.pipeline).samples()), cell.arrays["logits_0"][0])
+    ((row,),), ((),) = cell.info["history"], cell.info["training"]
+    assert (row["epoch"], row["learning_rate"]) == (0, None)
+    (audited,) = store.get(Attacked(untrained, 0, attacks=("gap",))).info["rows"]
+    assert audited["balanced_accuracy"] == pytest.approx(0.5, abs=0.05), "nothing is learnt, so nothing leaks"
+    later = Models(replace(untrained.pipeline, phases=(nothing, ONCE)), epochs=(1,))
+    seed = later.pipeline.seed_of("target", 0)
+    alone = training.fit(lambda: model, *training_data(later.pipeline), ONCE.recipe, seed=seed)
+    np.testing.assert_allclose(
+        answers(alone.model, evaluated(later.pipeline).samples()), store.get(later).arrays["logits_1"][0], atol=1e-4
+    )
+    with pytest.raises(ValueError, match="rising whole numbers from 1 on"):
+        Models(Pipeline("digits", "tabular", (ONCE,)), epochs=(0, 1))
+
+
+def training_data(pipeline):
+    seen = evaluated(pipeline)
+    return (seen.dataset.rows(seen.roles.target_train),)
+
+
+def test_models_without_epochs_may_be_several():
+    both = made(Models(Pipeline("digits", "tabular", (Phase(Recipe(epochs=0)),)), epochs=(0,), count=2))
+    assert both.arrays["logits_0"].shape[0] == 2 and not np.array_equal(*both.arrays["logits_0"])
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="tiny-imagenet-10 is not under MIALAB_DATA")
+def test_the_way_of_table_3_runs_on_photographs_from_pruning_to_rows(tmp_path):
+    """With a small network and one epoch a phase; `pruning/photographs` has Table 3's networks and whole recipes."""
+    short = replace(ONCE.recipe, epochs=2)
+    small = replace(
+        pruning.PHOTOGRAPHS[0], model="small_cnn", dense=ONCE.recipe, admm=short, retrained=short, rho=(1e-3, 1e-2)
+    )
+    cells = pruning._plain_and_pruned((replace(small, arrangement=HALVES),), 0)
+    rows = [row for cell in cells for row in Store(tmp_path).get(cell).info["rows"]]
+    assert {(row["data"], row["method"]) for row in rows} == {
+        ("tiny-imagenet-10", "none"),
+        ("tiny-imagenet-10", "pruning"),
+    }
+    ratios = [row["reduction_ratio"] for row in rows if "reduction_ratio" in row]
+    assert ratios == [1.0, pytest.approx(3.27, rel=0.02)]
+
+
+def test_imagenets_baseline_is_as_published_and_what_is_lacking_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIALAB_DATA", str(tmp_path))
+    for setting in pruning.IMAGENET:
+        plain, pruned = setting.plain(0), setting.pruned(0)
+        assert plain.start.startswith("torchvision:IMAGENET1K_V1@") and plain.last.recipe.epochs == 0
+        assert pruned.parent.parent == plain
+    with pytest.raises(data.DataError, match="imagenet"):
+        Store(tmp_path).get(Models(plain, (0,)))
 
 
 def rebuilt_state(config):

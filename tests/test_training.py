@@ -20,7 +20,7 @@ from mialab.training.recipe import optimizer_for
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"epochs": 0}, "epochs"),
+        ({"epochs": -1}, "epochs"),
         ({"epochs": 2.5}, "epochs"),
         ({"batch": 0}, "batch"),
         ({"optimizer": "adamw"}, "sgd, adam"),

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from mialab.cells.models import Models, predictions, rebuild
-from mialab.cells.pipeline import evaluated
+from mialab.cells.pipeline import Evaluated, evaluated
 from mialab.cells.rows import devices
 from mialab.defenses.pruning import compact, report
 from mialab.defenses.pruning.budget import prunable
@@ -77,7 +77,7 @@ class Inspected(Config):
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         model, trained = rebuild(self.target, inputs[0])[0], inputs[0].info
-        x = evaluated(self.target.pipeline).x()[:BATCH]
+        x = _some(evaluated(self.target.pipeline))
         layers = report.layers(model, x[:1])
         history, curve = trained["history"][0][-1], trained["training"][0]
         row = {
@@ -92,6 +92,12 @@ class Inspected(Config):
         }
         info = {"rows": [row], "layers": [layer._asdict() for layer in layers], "trained_on": devices(inputs)}
         return Cell(info, _histogram(model))
+
+
+def _some(seen: Evaluated) -> torch.Tensor:
+    """The first evaluated samples, from memory or from files."""
+    rows = seen.dataset.rows(seen.row_ids[:BATCH])
+    return rows[0] if isinstance(rows, tuple) else torch.cat([x for x, _ in rows])
 
 
 def _converged(curve: Sequence[dict]) -> int:

@@ -25,11 +25,11 @@ from mialab.training.loop import convolves
 class Models(Trained):
     """`count` models that come to be as the pipeline says, and what they answer after the named epochs.
 
-    epochs: of the last phase, counted from 1, after which logits are kept. weights: epochs after which the models
-    themselves are kept; `rebuild` makes modules of them. Both are merely observed: they make no other training. first:
-    number of the first model; model k has the seed `pipeline.seed_of("target", k)` however it is trained. More than one
-    model are trained by `fit_many`. With several phases the cell needs the one with a phase less, which is trained
-    once, whoever goes on from it.
+    epochs: of the last phase, counted from 1, after which logits are kept; 0 for a phase without epochs. weights:
+    epochs after which the models themselves are kept; `rebuild` makes modules of them. Both are merely observed: they
+    make no other training. first: number of the first model; model k has the seed `pipeline.seed_of("target", k)`
+    however it is trained. More than one model are trained by `fit_many`. With several phases the cell needs the one
+    with a phase less, which is trained once, whoever goes on from it.
 
     The cell's arrays: logits_{epoch} float32 [count, samples, classes]; labels, member [samples], members first;
     weights_{epoch}_{k}.{name}, each parameter and buffer of the k-th model here; carried_{k}, the end states of its

@@ -19,7 +19,7 @@ class Recorder(training.Hooks):
     """Keeps logits after some epochs, and weights after some. It changes nothing in the training.
 
     seen: the rows that are answered; member: whose accuracy counts as train accuracy, bool [n], a shadow's own for a
-    shadow.
+    shadow. Of a phase without epochs, what it starts with counts as after epoch 0.
     """
 
     observes = True
@@ -41,11 +41,15 @@ class Recorder(training.Hooks):
             self.logits[run.epoch] = answers(run.model, self.samples)
             self.history.append(self._row(run))
 
+    def end(self, run: training.TrainingRun) -> None:
+        if not run.recipe.epochs:
+            self.after_epoch(run)
+
     def _row(self, run: training.TrainingRun) -> dict:
         right = (self.logits[run.epoch].argmax(1) == self.labels).double()
         return {
             "epoch": run.epoch,
-            "learning_rate": run.history[-1]["lr"],
+            "learning_rate": run.history[-1]["lr"] if run.history else None,
             "train_accuracy": right[self.member].mean().item(),
             "test_accuracy": right[~self.member].mean().item(),
         }

@@ -81,7 +81,7 @@ class Trained(Config):
         """Raise ValueError unless what is observed are epochs of the pipeline's last phase."""
         last, kind = self.pipeline.last.recipe.epochs, type(self).__name__
         for name, numbers in (("epochs", self.epochs), ("weights", self.weights)):
-            rising = list(numbers) == sorted(set(numbers)) and (not numbers or numbers[0] >= 1)
+            rising = list(numbers) == sorted(set(numbers)) and (not numbers or numbers[0] >= min(1, last))
             if not rising or (name == "epochs" and not numbers):
                 raise ValueError(f"{kind}: {name} must be rising whole numbers from 1 on, not {tuple(numbers)}")
             if numbers and numbers[-1] > last:

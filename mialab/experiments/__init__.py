@@ -8,16 +8,9 @@ __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
 
 _DECLARED = (
     *(basics.OVERFITTING, attack_suite.ATTACKS, attack_suite.BY_SHADOWS),
-    *(pruning.TABLE1, pruning.TABLE2, pruning.TABLE4, pruning.TABLE5, pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3),
-    *(
-        pruning.SPARSITY,
-        pruning.GAMMA,
-        pruning.EPSILON,
-        pruning.EARLY_STOPPING,
-        pruning.CONTROLS,
-        pruning.PRUNED_SHADOWS,
-        theorem1.THEOREM1,
-    ),
+    *(pruning.TABLE1, pruning.TABLE2, pruning.TABLE3, pruning.PHOTOGRAPHS_10, pruning.TABLE4, pruning.TABLE5),
+    *(pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3, pruning.SPARSITY, pruning.GAMMA, pruning.EPSILON, pruning.COST),
+    *(pruning.EARLY_STOPPING, pruning.CONTROLS, pruning.PRUNED_SHADOWS, theorem1.THEOREM1),
     ensemble.FIGURE1,
 )
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}

@@ -252,7 +252,7 @@ class _Stacked:
             self._restore(state)
             begun, epochs = self.runs[0].epoch, self.recipe.epochs
             pace = Pace(self.recipe, -(-self.rows.shape[1] // self.recipe.batch), epoch=begun)
-            if not begun:
+            if not begun and epochs:
                 pace.move(self.optimizer, 1, 0)
             for epoch in bar(range(begun + 1, epochs + 1), show=progress, unit="epoch"):
                 self._epoch(epoch, pace)

@@ -190,7 +190,7 @@ class _Training:
     def train(self, progress: bool) -> None:
         """Train the epochs that are left, end the run, and save it now and then."""
         run, pace = self.run, Pace(self.run.recipe, self.steps, epoch=self.run.epoch)
-        if not run.epoch:
+        if not run.epoch and run.recipe.epochs:
             pace.move(run.optimizer, 1, 0)
         left = () if run.stop else range(run.epoch + 1, run.recipe.epochs + 1)
         guarded = any(getattr(self.called, name) for name in IN_STEP)

@@ -19,7 +19,7 @@ class Recipe:
     The learning rate of a step is `lr`, as the `schedule` changes it, and over the first `warmup` epochs times a share
     that rises linearly, step by step, to 1. `weight_decay` w adds w/2 times the squared weights to the loss, in both
     optimizers. `augment` holds "crop" (zero padding by 1/8 of the side, then a random window) and "flip" (left-right,
-    every other time on average).
+    every other time on average). 0 epochs leave the weights as they are.
     """
 
     epochs: int
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def _rules(recipe: Recipe) -> Iterable[tuple[str, str, bool]]:
-    yield "epochs", "a whole number of at least 1", whole(recipe.epochs)
+    yield "epochs", "a whole number of at least 0", recipe.epochs == 0 or whole(recipe.epochs)
     yield "batch", "a whole number of at least 1", whole(recipe.batch)
     yield "optimizer", f"one of {', '.join(OPTIMIZERS)}", recipe.optimizer in OPTIMIZERS
     yield "lr", "positive and finite", 0 < recipe.lr < math.inf
