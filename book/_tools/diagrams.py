@@ -333,11 +333,39 @@ def map_of_the_book() -> Drawing:
     )
 
 
+def min_max() -> Drawing:
+    strokes = [box(8, 8, 160, 62), text(88, 28, "members *D*", bold=True)]
+    strokes += [member(32 + 28 * i, 52) for i in range(5)]
+    strokes += [box(192, 8, 160, 62, dashed=True), text(272, 28, "reference set *D*′", bold=True)]
+    strokes += [nonmember(216 + 28 * i, 52) for i in range(5)]
+    strokes += [arrow((120, 70), (150, 112)), arrow((250, 70), (216, 112))]
+    strokes += [box(88, 112, 184, 50), text(180, 133, "classifier *f*", bold=True)]
+    strokes += [text(180, 151, "keeps loss + *γ* · gain small", size=12)]
+    strokes += [
+        arrow((140, 162), (140, 224)),
+        text(132, 190, "answers", anchor="end"),
+        text(132, 206, "and labels", anchor="end"),
+    ]
+    strokes += [arrow((220, 224), (220, 162), dash="4 3"), text(228, 190, "gradient", anchor="start")]
+    strokes += [text(228, 206, "of the gain", anchor="start")]
+    strokes += [box(88, 224, 184, 50), text(180, 245, "inference network *a*", bold=True)]
+    strokes += [text(180, 263, "makes the gain large", size=12)]
+    return Drawing(
+        282,
+        "One round of the min-max game",
+        "Members and rows of the reference set go through the classifier f. Its answers, with the labels, go to the "
+        "inference network a, which makes its gain large. The gradient of this gain goes back to the classifier, "
+        "which keeps its loss plus gamma times the gain small.",
+        strokes,
+    )
+
+
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "game": game,
     "known_evaluated": known_evaluated,
     "threshold": threshold,
     "shadows": shadows,
+    "min_max": min_max,
     "map": map_of_the_book,
 }
 
