@@ -365,6 +365,19 @@ def test_some_lines_can_be_recorded_and_later_ones_join_them(several, store, mon
     assert {cell["name"] for cell in first.cells} < {cell["name"] for cell in whole.cells}
 
 
+def test_a_record_of_fewer_seeds_says_so_and_gives_way_to_one_of_more(toy, store):
+    for cell in toy.grid("smoke", seeds=(0, 1)):
+        store.get(cell)
+    with pytest.raises(RecordError, match="smoke --seeds 3"):
+        record(toy, "smoke", store, seeds=range(3))
+    path = record(toy, "smoke", store, seeds=range(2))
+    [first] = read(path).results()
+    assert {row["seed"] for row in first.rows} == {0, 1} and first.missing == 0
+    assert not stale(read(path))
+    whole = read(recorded(toy, store))
+    assert whole.file == path.name and whole.seeds == (0, 1, 2)
+
+
 def test_a_misspelt_column_or_value_is_refused_with_close_names(several):
     with pytest.raises(ValueError, match="unknown column 'date'; did you mean data"):
         several.grid("smoke", where={"date": ["mnist"]})
