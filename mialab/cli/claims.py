@@ -3,8 +3,8 @@
 from mialab.cli import options, output
 
 BELOW = """\
-A verdict (supported, contradicted, no relevant effect, undecided, not run) comes from an interval over seeds, never from
-a point. Results are those of this store and the recorded ones, so that a fresh clone has verdicts too. Nothing is
+A verdict (supported, contradicted, no relevant effect, undecided, not run) comes from an interval over seeds, never
+from a point. Results are those of this store and the recorded ones, so that a fresh clone has verdicts too. Nothing is
 computed. The papers' own printed numbers are audited below the claims.
 
 examples:
