@@ -19,7 +19,7 @@ PLACES = {
     "paper": Pipeline("mnist", "mlp64_32", (Phase(RECIPE),), arrangement=HALF),
 }
 COUNT = {"smoke": 3, "course": 20, "paper": 20}  # random networks: what a failure rate is a share of
-PER_WEIGHT = {"smoke": (4, 8, 12, 16, 20), "course": (2, 4, 8, 12, 16, 20), "paper": (2, 4, 8, 12, 16, 20)}
+PER_WEIGHT = {"smoke": (4, 8, 12, 18), "course": (2, 4, 8, 12, 16, 20), "paper": (2, 4, 8, 12, 16, 20)}
 KEEP = 0.5  # Ramanujan et al. 2020 find that half of the weights do best
 ATTACKS = ("gap", "confidence", "nasr-paper")
 KNOWN = 0.5
