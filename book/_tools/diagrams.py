@@ -343,7 +343,7 @@ def gadget() -> Drawing:
         y = 122 + 34 * number + 16 * (number > 2)
         ink = {"width": 2.2} if stays else {"width": 0.8, "dash": "2 4"}
         strokes += [line([(38, 216), (166, y)], **ink), line([(194, y), (300, 216)], **ink)]
-        fill = "fill-opacity=\"0.14\"" if stays else "fill-opacity=\"0\""
+        fill = 'fill-opacity="0.14"' if stays else 'fill-opacity="0"'
         strokes += [f'<circle cx="180" cy="{y}" r="13" {fill} stroke="currentColor" stroke-width="1.2"/>']
         strokes += [text(180, y + 4.5, "+" if number < 3 else "−", bold=stays)]
     strokes += [text(30, 220.5, "*x*"), text(330, 213, "about"), text(330, 229, "*w x*")]
@@ -354,11 +354,11 @@ def gadget() -> Drawing:
     return Drawing(
         384,
         "One weight from two layers of random weights",
-        "Above, an input x is multiplied by a weight w. Below, x goes through six neurons to one output. Each neuron has "
-        "a random incoming weight a and a random outgoing weight b. Three neurons have a positive a and answer positive "
-        "inputs, three have a negative a and answer negative inputs. Two of each sort are kept, drawn with thick lines; "
-        "the others are pruned, drawn dotted. The products of the kept weights add up to about w, so the output is about "
-        "w times x.",
+        "Above, an input x is multiplied by a weight w. Below, x goes through six neurons to one output. Each neuron "
+        "has a random incoming weight a and a random outgoing weight b. Three neurons have a positive a and answer "
+        "positive inputs, three have a negative a and answer negative inputs. Two of each sort are kept, drawn with "
+        "thick lines; the others are pruned, drawn dotted. The products of the kept weights add up to about w, so the "
+        "output is about w times x.",
         strokes,
     )
 
