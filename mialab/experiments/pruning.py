@@ -486,7 +486,7 @@ TABLE4 = Experiment(
     cells=_table4,
     by=_PLACE,
     values=(
-        *("weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
+        *("test_accuracy", "weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
         *("multiply_adds", "dense_multiply_adds", "inference_seconds", "narrowed_seconds", "residual"),
     ),
     reported=("pruning", "table4"),
