@@ -177,7 +177,8 @@ def test_a_verdict_follows_from_where_the_whole_interval_lies(test, interval, ex
 def simulated(test, *, effect, seeds, noise=0.01, times=2000) -> Counter:
     """The verdicts on so many experiments whose true effect is known, as shares."""
     draws = np.random.default_rng(1).normal(effect, noise, (times, seeds))
-    return Counter({kind: n / times for kind, n in Counter(only([result(d)], test).verdict for d in draws).items()})
+    found = Counter(verdict.judge(test, rows(each)).verdict for each in draws)
+    return Counter({kind: number / times for kind, number in found.items()})
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -221,7 +222,7 @@ def test_without_a_trend_one_verdict_in_twenty_is_wrong_even_over_three_epochs()
     draw, wrong = np.random.default_rng(2), 0
     for _ in range(2000):
         x, y = np.sort(draw.normal(size=(3, 3))), draw.normal(size=(3, 3))
-        wrong += only([replace(result(), rows=tuple(trend_rows(x, y)))], above(RISING)).verdict != "undecided"
+        wrong += verdict.judge(above(RISING), trend_rows(x, y)).verdict != "undecided"
     assert wrong / 2000 < 0.06
 
 
@@ -346,6 +347,26 @@ def test_a_result_that_lacks_cells_is_undecided_however_clear_its_effect(missing
     assert found.effect.value == pytest.approx(0.11)
 
 
+def test_cells_that_a_claim_cannot_read_may_be_missing():
+    pruned = below(Effect("auc", {"method": "pruning", "epoch": Last()}, {"method": "none"}))
+    there = tuple(
+        {**CIFAR, "method": method, "epoch": 9, "auc": 0.6 - step, "seed": seed}
+        for seed, effect in enumerate(UP)
+        for method, step in (("none", 0), ("pruning", effect))
+    )
+
+    def lacking(**columns):
+        return only([replace(result(missing=1), rows=there, lacks=(CIFAR | columns,))], pruned)
+
+    assert lacking(method="min_max", epoch=90).verdict == "supported"
+    assert lacking(method="none", epoch=3).reason == "1 cell missing"
+    assert lacking(method="pruning", epoch=90).reason == "1 cell missing"
+    assert lacking().reason == "1 cell missing"
+    later = Effect("auc", {"epoch": Last(), "models": 1})
+    assert later.reads({"epoch": 90, "models": 10}), "its epoch may be the last one of all"
+    assert not Effect("auc", {"epoch": 90, "models": 1}).reads({"epoch": 90, "models": 10})
+
+
 @pytest.mark.parametrize(
     ("test", "there"),
     [
@@ -402,7 +423,7 @@ def test_no_failure_in_a_hundred_draws_is_seldom_and_none_in_sixty_may_still_be_
 def test_a_rate_at_the_bound_is_seldom_called_lower():
     draws, supported = np.random.default_rng(3).binomial(20, 0.05, (2000, 5)) / 20, 0
     for rates in draws:
-        supported += only(failing(*rates.tolist()), SELDOM).verdict == "supported"
+        supported += verdict.judge(SELDOM, failing(*rates.tolist())[0].rows).verdict == "supported"
     assert supported / 2000 < verdict.ERRORS["bound"] + 0.011
 
 
@@ -485,10 +506,9 @@ def test_a_contradiction_in_some_settings_says_in_which():
 
 def test_an_intersection_over_settings_needs_no_correction():
     draw, supported = np.random.default_rng(4), 0
-    for shifts in draw.normal(0, 0.01, (2000, 3)):
-        null = only([result(shifts)], at_least(ENSEMBLING, 0.0)).verdict
-        others = [only([result(0.05 + draw.normal(0, 0.01, 3))], at_least(ENSEMBLING, 0.0)).verdict for _ in range(2)]
-        supported += [null, *others] == ["supported"] * 3
+    for settings in draw.normal([[0.0], [0.05], [0.05]], 0.01, (2000, 3, 3)):  # the first one has no effect
+        there = tuple(verdict.judge(at_least(ENSEMBLING, 0.0), rows(effects)).verdict for effects in settings)
+        supported += there == ("supported",) * 3
     assert supported / 2000 < verdict.ERRORS["bound"] + 0.011
 
 

@@ -98,6 +98,10 @@ class Effect:
             return more - less
         return more / less - 1 if less else None
 
+    def reads(self, columns: dict) -> bool:
+        """Whether rows of a cell with these columns may have a part in the effect."""
+        return any(_may_read(where, columns) for side in (self.of, self.minus) for where in _several(side))
+
     def drawn(self, rows: Sequence[dict]) -> float:
         """How many random draws the value is a share of, over all seeds; 0 of any other value."""
         counts = Effect(self.draws, self.resolved(rows).of).per_seed(rows) if self.draws else {}
@@ -136,6 +140,10 @@ class Trend:
     def smallest(self) -> float:
         """The smallest rise of interest, in the effect's units."""
         return self.effect.smallest
+
+    def reads(self, columns: dict) -> bool:
+        """Whether rows of a cell with these columns may have a part in it."""
+        return self.effect.reads(columns) or self.against.reads(columns)
 
     def drawn(self, rows: Sequence[dict]) -> float:
         """0: a line is no share of draws."""
@@ -259,6 +267,16 @@ def matches(row: dict, where: Filter) -> bool:
         column in row and (row[column] in wanted if isinstance(wanted, tuple) else row[column] == wanted)
         for column, wanted in where.items()
     )
+
+
+def _may_read(where: Filter, columns: dict) -> bool:
+    """Whether a filter may find rows of a cell with these columns, or read off them what is first or last.
+
+    The cell may have further columns; and what is first or last is read off rows of other kinds, but for the method.
+    """
+    sought = any(isinstance(wanted, First | Last) for wanted in where.values())
+    plain = {name: wanted for name, wanted in where.items() if name in columns and not isinstance(wanted, First | Last)}
+    return all(matches(columns, {name: plain[name]}) for name in plain if name == "method" or not sought)
 
 
 def _several(where: Filter | tuple[Filter, ...]) -> tuple[Filter, ...]:

@@ -165,18 +165,17 @@ def flips_text(one: Judged) -> str:
 def _effect(one: Judged) -> str:
     if one.effect is None:
         return ""
-    value, low, high = (_number(one.test.null, number) for number in one.effect)
+    value, *ends = _numbers(one.test.null, *(number for number in one.effect if number is not None))
     if one.constant:
         return f"{value} in every seed"
-    return f"{value} [{low}, {high}]" if low else value
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
-def _number(null: float, number: float | None) -> str:
-    """An effect in four decimals where they show something, else in four digits; a sign where 0 is the border."""
-    if number is None:
-        return ""
-    sign = "" if null else "+"
-    return f"{number:{sign}.4f}" if number == 0 or 0.001 <= abs(number) < 10 else f"{number:{sign}.4g}"
+def _numbers(null: float, *numbers: float) -> list[str]:
+    """Effects in four decimals where they show something, else in four digits; a sign where one may be below 0."""
+    sign, most = "" if null > 0 else "+", max(map(abs, numbers))
+    digits = "4f" if most == 0 or 0.001 <= most < 10 else "4g"
+    return [f"{number:{sign}.{digits}}" for number in numbers]
 
 
 def source_text(verdict: Verdict) -> str:
@@ -282,7 +281,7 @@ def _where(verdict: Verdict) -> str:
 
 def _on_paper(verdict: Verdict) -> str:
     found = verdict.paper_effect
-    return "" if found is None else f" (paper {_number(verdict.claim.test.null, found)})"
+    return "" if found is None else f" (paper {_numbers(verdict.claim.test.null, found)[0]})"
 
 
 def _printed(findings: Sequence[Finding]) -> list[str]:

@@ -150,8 +150,8 @@ def verdicts(results: Iterable[Result], claims: Sequence[Claim]) -> list[Verdict
     The paper's own settings are judged in its name on results of preset `paper` only, and apart from that, like a
     stand-in, on those of `course`, which shortens the training. Of several results one speaks and the others are not
     heard, by a rule that does not look at what they say; see `rank`. A result that lacks cells of a data set and
-    architecture is undecided there: what "first" and "last" mean, and which seeds there are, is known only of a whole
-    grid.
+    architecture, of which a claim may read rows, is undecided there: what "first" and "last" mean, and which seeds
+    there are, is known only of a whole grid.
     """
     by_experiment: dict[str, list[Result]] = {}
     for result in results:
@@ -271,13 +271,15 @@ def _of_setting(claim: Claim, setting: Filter, results: Sequence[Result], *, sta
 
 
 def _of_place(claim: Claim, place: Filter, candidates: Sequence[_Heard], stand_in: bool) -> Verdict:
-    def standing(heard: _Heard) -> tuple:
-        return rank(heard.result, heard.seeds, heard.result.missing_at(dict(place)))
+    tests = (claim.test, *claim.also, *claim.given)
 
-    result, rows, _ = max(candidates, key=standing)
-    missing = result.missing_at(dict(place))
+    def missing_of(result: Result) -> int:
+        return result.missing_at(dict(place), lambda columns: any(test.effect.reads(columns) for test in tests))
+
+    result, rows, _ = max(candidates, key=lambda heard: rank(heard.result, heard.seeds, missing_of(heard.result)))
+    missing = missing_of(result)
     main = judge(claim.test, rows, missing)
-    also, given = (tuple(judge(one, rows, missing) for one in tests) for tests in (claim.also, claim.given))
+    also, given = (tuple(judge(one, rows, missing) for one in further) for further in (claim.also, claim.given))
     return Verdict(
         claim,
         _together([one.verdict for one in (main, *also)], [one.verdict for one in given]),
