@@ -570,7 +570,7 @@ def test_text_shows_each_claim_with_effect_interval_seeds_and_where_it_was_measu
     there = [result([0.1, 0.11, 0.12]), result([0.0], place=TEXTURES, preset="smoke", origin="local", missing=2)]
     found = claims.verdicts(there, [made(**about)])
     text = claims.text(found)
-    assert "made (1): A sentence. [effect to be > 0 (no relevant effect: within 0 ± 0.01)]" in text
+    assert "made (1): A sentence. [effect to be > 0, relevant beyond ± 0.01]" in text
     assert (
         "  supported           +0.1100 [+0.0852, +0.1348]  3 seeds  cifar10, alexnet: paper, recorded on GPU\n"
         "                      auc: models 10 minus models 1 (attack gap); flips at smallest effect of interest 0.135\n"
@@ -639,7 +639,7 @@ def test_the_json_holds_what_the_verdict_holds():
     found = claims.verdicts([result(UP)], [made(choice="our reading")])
     shown = json.loads(json.dumps(claims.to_dict(found)))
     (one,) = shown["claims"]
-    test = "> 0 (no relevant effect: within 0 ± 0.01)"
+    test = "> 0, relevant beyond ± 0.01"
     assert (one["id"], one["test"], one["choice"], one["verdict"]) == ("made", test, "our reading", "supported")
     main = {
         **{"verdict": "supported", "seeds": 3, "constant": False, "reason": ""},

@@ -232,5 +232,5 @@ def test_the_books_tables_hold_every_claim_once_as_judged_or_as_waiting():
     assert names == {one.id for one in claims.ALL}
     (row,) = [row for row in judged if row["claim"].startswith("ensemble-leak-rises ")]
     assert row["verdict"] == "supported"
-    assert "], to be > 0 (no relevant effect: within 0 ± 0.01); given: test_accuracy" in row["effect"]
+    assert "], to be > 0, relevant beyond ± 0.01; given: test_accuracy" in row["effect"]
     assert row["measured on"] == "cifar10, alexnet: paper, recorded on GPU; 3 seeds"

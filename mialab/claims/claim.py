@@ -197,11 +197,11 @@ class Criterion:
         return "equivalence" if self.direction == "=" else "direction" if self.sesoi else "bound"
 
     def __str__(self) -> str:
-        """Such as "> 0 (none: within ± 0.01)" or "within 0 ± 0.02"."""
+        """Such as "> 0, relevant beyond ± 0.01", or "within 0 ± 0.02"."""
         if self.kind == "equivalence":
             return f"within {self.null:g} ± {self.margin:g}"
-        none = f" (no relevant effect: within {self.null:g} ± {self.sesoi:g})" if self.sesoi else ""
-        return f"{self.direction} {self.null:g}{none}"
+        relevant = f", relevant beyond ± {self.sesoi:g}" if self.sesoi else ""
+        return f"{self.direction} {self.null:g}{relevant}"
 
 
 @dataclass(frozen=True)

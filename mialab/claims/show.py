@@ -98,11 +98,11 @@ def judged_rows(verdicts: Sequence[Verdict]) -> list[dict]:
 def waiting_rows(verdicts: Sequence[Verdict], *, planned: bool) -> list[dict]:
     """A row for each claim that was not run on all of its paper's settings, for `notebook.table`.
 
-    planned: those that no experiment serves yet; else those whose experiment has no result.
+    planned: those that no experiment serves yet; else those that wait for results of theirs.
     """
     waiting = [v for v in verdicts if v.verdict == NOT_RUN and (v.claim.experiment in PLANNED) == planned]
     return [
-        {"claim": _said(claim), "effect": _to_be(claim), "experiment": claim.experiment, "on": _settings(own)}
+        {"claim": _said(claim), "effect": _asked(claim), "experiment": claim.experiment, "on": _settings(own)}
         for claim, own in _by_claim(waiting)
     ]
 
@@ -267,6 +267,12 @@ def _said(claim: Claim) -> str:
 
 def _to_be(claim: Claim) -> str:
     return f"to be {claim.test}" + (f"; {claim.choice}" if claim.choice else "")
+
+
+def _asked(claim: Claim) -> str:
+    """All that a claim asks for, its further tests too."""
+    further = [f"{word} {one.effect} {one}" for word in ("also", "given") for one in getattr(claim, word)]
+    return "; ".join([_to_be(claim), *further])
 
 
 def _settings(verdicts: Sequence[Verdict]) -> str:
