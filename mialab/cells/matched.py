@@ -18,8 +18,8 @@ class Matched(Config):
     """Of several audits, the one whose figure is nearest to the pattern's: defenses at the same attack or accuracy.
 
     audits: of one data set, network and method, which differ in `strength`, a column of theirs. pattern: the audit that
-    is to be matched. by: "attack", the balanced accuracy of `attack`; or "accuracy", the test accuracy. The choice looks
-    at evaluated samples, so it compares and protects nobody.
+    is to be matched. by: "attack", the balanced accuracy of `attack`; or "accuracy", the test accuracy. The choice
+    looks at evaluated samples, so it compares and protects nobody.
 
     The cell's info: rows, those of the audit chosen, with its strength as matched_{strength} in place of the column;
     matched, which is `by`; apart, the chosen figure less the pattern's. Explained in the chapter "The min-max game".
