@@ -37,7 +37,7 @@ def test_the_weights_of_table_4_stand_beside_what_they_count():
         ["60,000", "3,800", "15.78"],
         ["61,470", "3,895", "15.78"],
     ]
-    assert [line["whose"] for line in table[:2]] == ["paper", "ours, paper, 1 seed"]
+    assert [line["whose"] for line in table[:2]] == ["paper", "ours (preset paper, 1 seed)"]
 
 
 def test_ours_follow_the_printed_line_of_their_setting_and_stand_ins_come_last():

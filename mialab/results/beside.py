@@ -61,7 +61,7 @@ class Beside:
         if self.source == PRINTED:
             return "paper"
         seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
-        return f"ours, {self.preset}, {seeds}" + ", superseded" * (self.source == "superseded")
+        return f"ours (preset {self.preset}, {seeds}" + ", superseded" * (self.source == "superseded") + ")"
 
 
 def beside(experiment: Experiment, results: Sequence[Result], values: Sequence[str]) -> list[Beside]:
