@@ -96,7 +96,7 @@ def _printed(experiment: Experiment, values: Sequence[str]) -> list[Beside]:
         if metric in values:
             value = number / 100 if metric in _SHARES else number
             lines.setdefault(tuple(setting), {})[metric] = Estimate(value, None, None)
-    return [Beside(*setting, PRINTED, found) for setting, found in lines.items()]
+    return [Beside(data, model, method, source=PRINTED, values=found) for (data, model, method), found in lines.items()]
 
 
 def _measured(experiment: Experiment, result: Result, values: Sequence[str]) -> list[Beside]:
