@@ -124,8 +124,7 @@ def rows(lines: Sequence[Beside], values: Sequence[str]) -> list[dict]:
     """Lines as `notebook.table` takes them: a row each, accuracies in per cent; printed numbers as they are printed."""
     return [
         {
-            "data": line.data,
-            "network": line.model,
+            "network": f"{line.model} on {line.data}",
             "training": line.training,
             "whose": line.origin,
             **{heading(name): _written(name, line) for name in values},
