@@ -8,7 +8,11 @@ from importlib import resources
 from mialab.names import unknown
 
 METHODS = {"baseline": "none", "mia_pruning": "pruning", "mia_pruning+min_max": "pruning+min_max"}  # as our rows say
-METRICS = {"attack_accuracy": "balanced_accuracy"}  # the pruning paper's attack is taken to be measured on equal sides
+METRICS = {  # as our rows say; the pruning paper's attack is taken to be measured on equal sides
+    "attack_accuracy": "balanced_accuracy",
+    "weights": "all_weights",
+    "weights_after_pruning": "weights",
+}
 FILE = "mialab/results/reported.csv"
 TEXT = ("paper", "source", "dataset", "model", "method", "metric")
 
