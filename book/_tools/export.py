@@ -86,7 +86,7 @@ def without_solutions(text: str) -> str:
 
 
 def needed(text: str, root: Path = ROOT) -> list[str]:
-    """What the extras hold that a chapter names, as in `mialab[dp]`; ExportError for one that is not in pyproject.toml."""
+    """What the extras hold that a chapter names, as in `mialab[dp]`; ExportError for one that there is not."""
     named = dict.fromkeys(re.findall(r"mialab\[(\w+)\]", text))
     if not named:
         return []
