@@ -52,6 +52,21 @@ def test_a_pruned_model_keeps_as_many_weights_as_its_candidate_says():
         assert sum(int((w != 0).sum()) for w in weights) == round(keep * sum(w.numel() for w in weights))
 
 
+def test_the_constraint_that_eq_2_lacks_passes_over_networks_that_are_too_wrong():
+    validation = points(seed=2)
+    found = searched(CANDIDATES | {"nearly empty": phases(0.05)}, validation=validation)
+    for one in found.outcomes.values():
+        right = one.fitted.model(validation[0]).argmax(1) == validation[1]
+        assert one.accuracy == pytest.approx(right.double().mean().item())
+    best = max(found.outcomes, key=lambda name: found.outcomes[name].accuracy)
+    assert found.useful(0.0) == found.chosen
+    assert found.useful(found.outcomes[best].accuracy) == best
+    with pytest.raises(ValueError, match="no candidate is right on 1.5"):
+        found.useful(1.5)
+    with pytest.raises(ValueError, match="without validation rows"):
+        searched().useful(0.5)
+
+
 def test_line_14_takes_the_least_gain():
     found = searched()
     assert found.best.gain == min(one.gain for one in found.outcomes.values())

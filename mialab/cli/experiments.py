@@ -30,8 +30,9 @@ examples:
 """
 RECORD = """\
 Writes book/results/NAME.PRESET.DEVICE.json: rows, curves, configurations, seeds, device, versions. With --where it
-writes the lines that are asked for, and they join those that are there. What the code has left behind moves to
-book/results/superseded; records of other devices stay. Outside a checkout set MIALAB_RESULTS to a folder of yours.
+writes the lines that are asked for, and they join those that are there; with --seeds, of so many repetitions alone.
+What the code has left behind moves to book/results/superseded; records of other devices stay. Outside a checkout set
+MIALAB_RESULTS to a folder of yours.
 
 examples:
   mialab run basics/overfitting && mialab record basics/overfitting
@@ -56,7 +57,7 @@ def _add_run(commands):
     parser = options.command(commands, "run", "compute what is missing of an experiment, and show it", RUN)
     options.experiment(parser)
     options.preset(parser, default="smoke")
-    parser.add_argument("--seeds", metavar="N", type=options.count, help="repetitions (default: the preset's)")
+    options.seeds(parser)
     options.where(parser)
     parser.add_argument("--only", metavar="I/N", type=options.part, help="of the trainings, every Nth from the Ith on")
     where = parser.add_mutually_exclusive_group()
@@ -80,6 +81,7 @@ def _add_record(commands):
     parser = options.command(commands, "record", "keep the results of a finished run as a file for the book", RECORD)
     options.experiment(parser)
     options.preset(parser, default="smoke")
+    options.seeds(parser)
     options.where(parser)
     options.store(parser)
     parser.set_defaults(run=_record)
@@ -98,7 +100,7 @@ def _run(arguments):
     from mialab.results import show
 
     store, failure, left = open_store(arguments.store), None, 0
-    seeds, where = None if arguments.seeds is None else range(arguments.seeds), options.chosen(arguments.where)
+    seeds, where = options.repetitions(arguments.seeds), options.chosen(arguments.where)
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
         cells = experiment.grid(arguments.preset, seeds=seeds, where=where)
@@ -142,6 +144,6 @@ def _record(arguments):
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
-        where = options.chosen(arguments.where)
-        place = recording.record(experiment, arguments.preset, open_store(arguments.store), where=where)
+        seeds, where = options.repetitions(arguments.seeds), options.chosen(arguments.where)
+        place = recording.record(experiment, arguments.preset, open_store(arguments.store), seeds=seeds, where=where)
     return output.show(f"{place}\n")

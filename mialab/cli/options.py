@@ -45,6 +45,16 @@ def where(parser) -> None:
     parser.add_argument("--where", metavar="COLUMN=VALUE", type=_pair, action="append", default=[], help=text)
 
 
+def seeds(parser) -> None:
+    """Add `--seeds`."""
+    parser.add_argument("--seeds", metavar="N", type=count, help="repetitions (default: the preset's)")
+
+
+def repetitions(number: int | None) -> range | None:
+    """The seeds that `--seeds` means; None for the preset's."""
+    return None if number is None else range(number)
+
+
 def chosen(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     """The values of `--where` by column."""
     values: dict[str, list[str]] = {}

@@ -286,7 +286,7 @@ def _gamma(preset: str, seed: int) -> tuple[Config, ...]:
 def _table4(preset: str, seed: int) -> tuple[Config, ...]:
     return tuple(
         Inspected(models(pipeline))
-        for setting in SETTINGS[preset]
+        for setting in (*SETTINGS[preset], *(IMAGENET if preset == "paper" else ()))
         for pipeline in (setting.plain(seed), setting.pruned(seed))
     )
 
@@ -308,8 +308,9 @@ EARLY = {"smoke": (2, 4, 6, 8, 12, 16, 20, 30, 60), "course": _EARLY, "paper": _
 
 
 def _early(preset: str, seed: int) -> tuple[Config, ...]:
-    plain = _first(preset).plain(seed)
-    return tuple(audited(plain, epoch=epoch) for epoch in EARLY[preset])
+    plain, pruned = _first(preset).plain(seed), audited(_first(preset).pruned(seed))
+    stopped = tuple(audited(plain, epoch=epoch) for epoch in EARLY[preset])
+    return (*stopped, pruned, *(Matched(stopped, pruned, "epoch", by) for by in ("accuracy", "attack")))
 
 
 EPSILONS: dict[str, tuple[float, ...]] = {
@@ -485,7 +486,7 @@ TABLE4 = Experiment(
     cells=_table4,
     by=_PLACE,
     values=(
-        *("weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
+        *("test_accuracy", "weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
         *("multiply_adds", "dense_multiply_adds", "inference_seconds", "narrowed_seconds", "residual"),
     ),
     reported=("pruning", "table4"),
@@ -500,11 +501,11 @@ SPARSITY = Experiment(
 )
 EARLY_STOPPING = Experiment(
     "pruning/early_stopping",
-    title="Plain training stopped early: as accurate and as private?",
+    title="Plain training stopped early: as accurate and as private as pruning?",
     source="ours",
     cells=_early,
-    by=(*_PLACE, "epoch", "attack"),
-    values=_VALUES,
+    by=(*_PLACE, "epoch", "matched", "attack"),
+    values=(*_VALUES, "matched_epoch", "apart"),
 )
 EPSILON = Experiment(
     "pruning/epsilon",

@@ -37,18 +37,21 @@ def record(
     store: Store,
     folder: str | os.PathLike | None = None,
     *,
+    seeds: Sequence[int] | None = None,
     where: Where | None = None,
 ) -> Path:
     """Write what the store holds of an experiment, or of those of its lines that `where` names; return the file.
 
+    seeds: the repetitions, by default all; fewer make a record that says so, and a later one with more replaces them.
     New lines join the record of the same device. Lines that the code no longer makes move to `superseded`; a line that
     is recorded again replaces the old one. Raises RecordError if cells are missing, with the command that computes
     them, where rows could not be read back, and where nothing can be written.
     """
-    grid = experiment.grid(preset, where=where)
+    grid = experiment.grid(preset, seeds=seeds, where=where)
     found = {config: cell for config in closure(grid) if (cell := store.find(config)) is not None}
     if missing := sum(config not in found for config in grid):
-        raise RecordError(_missing(experiment, preset, store, where, missing, len(grid)))
+        options = where_options(where) + ("" if seeds is None else f" --seeds {len(seeds)}")
+        raise RecordError(_missing(experiment, preset, store, options, missing, len(grid)))
     made = _made(experiment, preset, grid, found)
     root = results_folder(folder)
     try:
@@ -62,9 +65,9 @@ def record(
     return _write(made, experiment, root)
 
 
-def _missing(experiment: Experiment, preset: str, store: Store, where: Where | None, missing: int, cells: int) -> str:
+def _missing(experiment: Experiment, preset: str, store: Store, options: str, missing: int, cells: int) -> str:
     place = "" if store == open_store() else f" --store {shlex.quote(str(store.root))}"
-    command = f"mialab run {experiment.name} --preset {preset}{where_options(where)}{place}"
+    command = f"mialab run {experiment.name} --preset {preset}{options}{place}"
     return (
         f"{missing} of {cells} cells of {experiment.name} at preset {preset} are not in the store; record finished "
         f"lines alone with --where, or compute them first: {command}"
