@@ -742,12 +742,13 @@ def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch
     monkeypatch.setattr(splits, "half", lambda labels, number, *, seed: (halves.append(seed), labels > 4)[1])
     monkeypatch.setattr(training, "fit", train)
     monkeypatch.setattr(training, "fit_many", train)
+    monkeypatch.setattr(pipeline_module, "_start", lambda pipeline: None)  # no pretrained weights are fetched
     for kind in (Models, Shadows):  # a later phase is looked into without the one before
         monkeypatch.setattr(kind, "start_of", lambda self, inputs, k: {})
     for config in trainings(grid):
         if config.first >= 10:  # to look into hundreds of alike cells would take long
-            assert not owners.keys() & set(config.seeds)
-            owners.update((used, {config.seed}) for used in config.seeds)
+            for used in config.seeds:
+                owners[used].add(config.seed)
             continue
         with pytest.raises(Enough):
             made(config)
@@ -777,11 +778,17 @@ def test_a_preset_changes_size_and_never_method(experiment):
             "target",
             "shadow",
             "audit",
+            "audits",
+            "pattern",
         }
         return type(cell), *((each.name, getattr(cell, each.name)) for each in fields(cell) if each.name not in sizes)
 
     methods = {preset: set(map(method, closure(experiment.grid(preset, seeds=(0,))))) for preset in PRESETS}
-    assert methods["smoke"] == methods["course"] == methods["paper"]
+    assert methods["course"] == methods["paper"]
+    if experiment.name == "pruning/table2":  # at smoke nothing stands for the four-layer network and its own attack
+        assert methods["smoke"] < methods["paper"]
+    else:
+        assert methods["smoke"] == methods["paper"]
     recipes = defaultdict(set)
     for preset in PRESETS:
         for config in trainings(experiment.grid(preset, seeds=(0,))):
