@@ -12,7 +12,7 @@ from mialab.attacks import ALL, Evidence, References
 from mialab.audit import AuditError, Outputs, audit, run
 
 QUICK = ("lira-online-fixed", "rmia-online")
-OPTIONAL = ("log_confidences", "x", "references", "target")
+OPTIONAL = ("log_confidences", "x", "sensitivity", "references", "target")
 
 
 def outputs_of(made, models=1):
