@@ -127,7 +127,8 @@ def test_an_attack_sees_nothing_beyond_the_fused_prediction_but_what_it_names(sm
     models = np.random.default_rng(0).normal(size=(3, 300, 3))
     outputs, seen = Outputs(models, outputs.labels, outputs.member), []
     everything = [spy(needs, seen), spy(OPTIONAL[::-1], [])]  # beside one for whom all of it is there
-    audit(outputs, attacks=everything, references=references, x=np.zeros((300, 2)), target=object())
+    given = {"x": np.zeros((300, 2)), "sensitivity": np.zeros((300, 3)), "target": object()}
+    audit(outputs, attacks=everything, references=references, **given)
     (evidence,) = seen
     assert {field.name for field in fields(Evidence)} == {"p", "log_p", "features", "labels", "answers", *OPTIONAL}
     assert {name for name in OPTIONAL if getattr(evidence, name) is not None} == set(needs)

@@ -34,7 +34,7 @@ def sensitivity(
     `Target.probabilities` does. x: floats [n, ...]; every feature of every copy gets its own normal noise of standard
     deviation noise_std, in units of x. So give x as the network gets it (`Target.scaled`), where a feature's standard
     deviation is near 1: noise of 0.001 is then less than a tenth of one of 256 grey levels. Queries per sample:
-    1 + copies. Raises ValueError for whole numbers, in which so little noise is lost, and where there is nothing to ask.
+    1 + copies. Raises ValueError for whole numbers, in which so little noise is lost, and where nothing is to be asked.
     """
     samples = tensor(x)
     if not samples.is_floating_point():
