@@ -216,7 +216,7 @@ def test_wrong_samples_are_refused(small, x, message):
 
 def test_a_need_that_nobody_can_meet_is_refused(small):
     mine = replace(ALL["gap"], name="mine", needs=("weights",))
-    with pytest.raises(AuditError, match="attack mine needs 'weights'; an attack may need log_confidences, x, ref"):
+    with pytest.raises(AuditError, match="attack mine needs 'weights'; an attack may need log_confidences, x, sens"):
         audit(small[0], attacks=mine)
 
 
