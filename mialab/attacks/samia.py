@@ -6,9 +6,9 @@ nobody's membership in the target, known or not. Scores are log-odds: 0 is the b
 
 The network is that of the authors' code: inputs batch-normed, 64 units, 3 layers of 4 heads, 128 units in between,
 dropout 0.2; rate 1e-3, weight decay 5e-4, batches of 128, at most 100 epochs. Their code takes steps of SGD, with Adam
-written beside it. Ours: steps of Adam, torch's initial weights; at most 10,000 of the shadows'
-answers, as many of members as of others; a fifth of them is held back, and training ends when the loss on those has
-not fallen for 5 epochs. Explained in the appendix "Attacks".
+written beside it. Ours: steps of Adam, torch's initial weights, at most 10,000 of the shadows' answers, as many of
+members as of others. A fifth of them is held back, and training ends when the loss on those has not fallen for 5
+epochs. Explained in the appendix "Attacks".
 """
 
 from __future__ import annotations
