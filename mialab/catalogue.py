@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "nasr-paper": "two-branch network on prediction and label, as in the pruning paper",
         "nasr-code": "two-branch network as in its authors' released code",
         "nasr-paper-x": "nasr-paper with a branch that sees the sample: from Python only, where x can be given",
+        "samia": "attention network taught on pruned shadows: from Python only, where sensitivities can be given",
     },
 }
 VARIANTS: tuple[str, ...] = (

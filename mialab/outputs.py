@@ -224,6 +224,18 @@ def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
+def sensitivities(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """How far probabilities move under noise, an array of this shape: every number finite and none below 0."""
+    array = _numbers(name, value)
+    if array.shape != shape:
+        found = f"found shape {list(array.shape)}; expected {list(shape)}"
+        raise AuditError(f"{name}: {found}; measure it on the very samples, a number for each class")
+    if not (np.isfinite(array) & (array >= 0)).all():
+        remedy = "give mean absolute changes, as mialab.attacks.sensitivity does"
+        raise AuditError(f"{name}: found a number below 0 or none at all; expected finite ones from 0 on; {remedy}")
+    return array
+
+
 def logarithms(probabilities: np.ndarray) -> np.ndarray:
     """Logarithms, at least float32; a zero counts as the smallest positive number of its floating-point type."""
     logs = np.empty(probabilities.shape, np.result_type(probabilities, np.float32))

@@ -365,7 +365,7 @@ def test_what_is_observed_makes_no_other_training_and_is_computed_anew_only_wher
     first = store.get(TINY)
     assert not store.has(looked) and store.find(looked) is None
     both = store.get(looked)
-    assert both.info["observed"] == {"epochs": [1, 2, 3], "weights": [3]} and len(begun) == 2
+    assert both.info["observed"] == {"epochs": [1, 2, 3], "weights": [3], "sensitivity": []} and len(begun) == 2
     np.testing.assert_array_equal(first.arrays["logits_3"], both.arrays["logits_3"])
     store.get(TINY), store.get(replace(TINY, epochs=(1, 2)))
     assert len(begun) == 2
@@ -771,6 +771,7 @@ def test_a_preset_changes_size_and_never_method(experiment):
             "model",
             "pipeline",
             "weights",
+            "sensitivity",
             "first",
             "count",
             "per_weight",

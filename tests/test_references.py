@@ -13,7 +13,7 @@ from mialab import attacks, fusion, metrics
 from mialab.attacks import Evidence, Known, NoOpinion, NotEnough, References, references
 from mialab.outputs import AuditError, Outputs
 
-NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if "references" in attack.needs]
+NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if attack.needs == ("references",)]
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 10, 3)).astype(np.float32)
 MEMBER = halves(4, 10, RNG)

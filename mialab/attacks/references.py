@@ -17,7 +17,17 @@ import numpy as np
 from mialab import fusion
 from mialab.attacks.lacking import DESIGN, NoOpinion, NotEnough
 from mialab.fusion import FusionRule, log_odds
-from mialab.outputs import AuditError, Outputs, class_indices, logarithms, membership, read_npz, scores, softmaxes
+from mialab.outputs import (
+    AuditError,
+    Outputs,
+    class_indices,
+    logarithms,
+    membership,
+    read_npz,
+    scores,
+    sensitivities,
+    softmaxes,
+)
 
 MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
 
@@ -29,12 +39,15 @@ class References:
     logits: numbers [shadows, samples, classes], the samples in the order of the audited outputs.
     member: [shadows, samples], 1 or True where the shadow was trained on the sample (IN), else 0 or False (OUT).
     labels: the true classes [samples].
+    sensitivity: how far each probability moves under noise [shadows, samples, classes], as
+        `mialab.attacks.sensitivity` measures it; None where nobody asked.
     Raises AuditError where an array is not of that kind, or a shadow was trained on every sample.
     """
 
     logits: np.ndarray
     member: np.ndarray
     labels: np.ndarray
+    sensitivity: np.ndarray | None = None
 
     def __post_init__(self):
         logits = scores("logits", self.logits, "shadows")
@@ -46,6 +59,9 @@ class References:
         labels = class_indices(self.labels, samples, classes)
         for name, array in (("logits", logits), ("member", member), ("labels", labels)):
             object.__setattr__(self, name, array)
+        if self.sensitivity is not None:
+            moved = sensitivities("sensitivity of the reference", self.sensitivity, logits.shape)
+            object.__setattr__(self, "sensitivity", moved)
 
     @classmethod
     def from_probabilities(cls, probabilities, member, labels) -> References:
@@ -92,7 +108,8 @@ class References:
 
     def reordered(self, order: np.ndarray) -> References:
         """The same with the samples in another order: sample i is sample order[i] of these; int [samples]."""
-        turned = References(self.logits[:, order], self.member[:, order], self.labels[order])
+        moved = None if self.sensitivity is None else self.sensitivity[:, order]
+        turned = References(self.logits[:, order], self.member[:, order], self.labels[order], moved)
         turned.__dict__["log_odds"] = self.log_odds[:, order]  # found once for all audits on these shadows
         return turned
 

@@ -27,7 +27,7 @@ from mialab.audit.figures import Result, measured
 from mialab.audit.report import Report
 from mialab.audit.settings import GIVEN, SPLITS, Settings
 from mialab.fusion import FusionRule
-from mialab.outputs import AuditError, Outputs
+from mialab.outputs import AuditError, Outputs, sensitivities
 from mialab.seeds import derive
 
 LOGITS_NOTE = "every row of the logits sums to 1: if they are probabilities, name the array so"
@@ -44,6 +44,7 @@ def audit(
     seed: int = 0,
     references: References | None = None,
     x: Any = None,
+    sensitivity: Any = None,
     target: AskedModel | None = None,
     curves: bool = False,
 ) -> Report:
@@ -62,6 +63,8 @@ def audit(
     split: "random", or "file-order" for the first ones, as the released script does.
     references: outputs of models trained on random halves of the samples, for LiRA, RMIA and shadow attacks.
     x: the samples themselves, numbers [samples, ...], for attacks that look at them.
+    sensitivity: how far each probability moves under noise [samples, classes], for attacks that look at it:
+        `mialab.attacks.sensitivity` measures it.
     target: the model itself (`mialab.attacks.target.Target`), for attacks that ask it about x.
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
@@ -75,12 +78,14 @@ def audit(
         "log_confidences": white_box,
         "references": references is not None,
         "x": x is not None,
+        "sensitivity": sensitivity is not None,
         "target": target is not None,
     }
     chosen = _usual(held) if attacks is None else _chosen(attacks)
     evidence = replace(
         _evidence(outputs, rule, settings, any("log_confidences" in one.needs for one in chosen)),
         x=_samples(x, len(outputs.labels)),
+        sensitivity=_sensitivity(sensitivity, outputs),
         references=references,
         target=target,
     )
@@ -185,6 +190,10 @@ def _samples(x: object, samples: int) -> np.ndarray | None:
         found = f"found type {array.dtype} and shape {list(array.shape)}"
         raise AuditError(f"x: {found}; expected numbers [{samples}, ...], one input per sample, in the labels' order")
     return array
+
+
+def _sensitivity(value: object, outputs: Outputs) -> np.ndarray | None:
+    return None if value is None else sensitivities("sensitivity", value, outputs.logits.shape[1:])
 
 
 def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[str, ...]]:

@@ -375,9 +375,11 @@ def _shadows(preset: str, seed: int) -> tuple[Config, ...]:
 
 
 def _with_shadows(target: Pipeline, shadow: Pipeline, number: int, *, per_cell: int) -> Attacked:
-    cell = Shadows(shadow, (shadow.last.recipe.epochs,), count=per_cell)
-    chosen = (*SUITE, *LIKELIHOODS)
-    return replace(audited(target, attacks=chosen), shadow=cell, shadows=number)
+    end, ends = (target.last.recipe.epochs,), (shadow.last.recipe.epochs,)
+    cell = Shadows(shadow, ends, count=per_cell, sensitivity=ends)
+    disturbed = replace(models(target), sensitivity=end)
+    chosen = (*SUITE, *LIKELIHOODS, "samia")
+    return replace(audited(target), attacks=chosen, target=disturbed, shadow=cell, shadows=number)
 
 
 _PLACE = ("data", "model", "method")
