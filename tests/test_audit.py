@@ -657,7 +657,13 @@ def test_the_json_has_exactly_the_documented_keys_and_plain_values():
     figures = {"auc": None, "auc_interval": None, "balanced_accuracy": None, "balanced_accuracy_interval": None}
     figures |= {"tpr": tpr, "tpr_interval": tpr, "evaluated": sides}
     attack = {**figures, "correct": figures, "misclassified": figures}
-    expected = {"version": None, "samples": sides, "accuracy": sides, "attacks": {"gap": attack, "loss": attack}}
+    expected = {
+        "version": None,
+        "notes": None,
+        "samples": sides,
+        "accuracy": sides,
+        "attacks": {"gap": attack, "loss": attack},
+    }
     assert keys({**report, "divergence": {}}) == {**expected, "skipped": {}, "divergence": {}}
     assert report["version"] == 1 and report["samples"] == {"members": 300, "nonmembers": 200}
     assert json.loads(json.dumps(report, allow_nan=False)) == report
