@@ -25,7 +25,8 @@ class AuditError(ValueError):
 class Outputs:
     """What models answered, on samples of which it is known whether they were trained on.
 
-    logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter.
+    logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter. -inf, a class
+        that is ruled out, counts as the probability 0 that it is (see `finite`).
     labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64.
     member: [samples], 1 or True for a sample that the models were trained on, 0 or False for one they were not.
     probabilities: what `from_probabilities` was given, to be averaged as it is; else None.
@@ -38,7 +39,7 @@ class Outputs:
     probabilities: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self):
-        self._set(logits=scores("logits", self.logits))
+        self._set(logits=finite(scores("logits", self.logits, ruled_out=True)))
         samples, classes = self.logits.shape[1:]
         self._set(labels=class_indices(self.labels, samples, classes))
         self._set(member=membership(self.member, (samples,)))
@@ -181,10 +182,10 @@ def _numbers(name, value):
     return array
 
 
-def scores(name: str, value: Any, group: str = "models") -> np.ndarray:
+def scores(name: str, value: Any, group: str = "models", *, ruled_out: bool = False) -> np.ndarray:
     """The array as [group, samples, classes], every number finite; one of "models" may come without its axis.
 
-    Raises AuditError, one line, as all checks here do.
+    ruled_out: -inf may stand beside finite numbers. Raises AuditError, one line, as all checks here do.
     """
     array = _numbers(name, value)
     found = f"{name}: found shape {list(array.shape)}"
@@ -200,14 +201,55 @@ def scores(name: str, value: Any, group: str = "models") -> np.ndarray:
     if classes < 2:
         remedy = "for one output per sample give the probabilities [1 - p, p]"
         raise AuditError(f"{found}, hence {classes} classes; expected at least 2; {remedy}")
-    for k, one in enumerate(array):
-        if not (finite := np.isfinite(one)).all():
-            sample, label = np.argwhere(~finite)[0]
+    bad = [_bad(one, ruled_out) for one in array]
+    for k, (one, wrong) in enumerate(zip(array, bad, strict=True)):
+        if wrong is not None:
+            sample, label = np.argwhere(wrong)[0]
             where = f"{group[:-1]} {k}, sample {sample}, class {label}"
-            raise AuditError(
-                f"{name}: found {one[sample, label]} at {where}; expected finite numbers; drop such samples"
-            )
+            remedy = _dropping(name, group, one, wrong, sum(other is not None for other in bad), count, k)
+            raise AuditError(f"{name}: found {one[sample, label]} at {where}; expected finite numbers; {remedy}")
     return array
+
+
+def _bad(one: np.ndarray, ruled_out: bool) -> np.ndarray | None:
+    """Marks what is no finite number, bool [samples, classes]; None where all are."""
+    wrong = ~np.isfinite(one)
+    if ruled_out and wrong.any():
+        wrong &= ~np.isneginf(one) | np.isneginf(one).all(axis=1, keepdims=True)
+    return wrong if wrong.any() else None
+
+
+def _dropping(name, group, one, wrong, models, count, k):
+    """What to do about numbers that are none: drop a model that has hardly any others, else the samples."""
+    samples = int(wrong.any(axis=1).sum())
+    if np.isposinf(one[wrong]).all():
+        return "it overflowed: save in float32 before any exponential, or drop such samples"
+    if count > 1 and samples > len(one) / 2 and models < count:
+        also = " and from member" if group == "shadows" else ""
+        return f"drop {group[:-1]} {k} from {name}{also}: {samples} of its {len(one)} samples are so"
+    return f"drop such samples ({samples} of {len(one)}) from every array"
+
+
+def finite(logits: np.ndarray) -> np.ndarray:
+    """Logits [group, samples, classes] whose -inf, a probability of 0, is as small as a zero among `logarithms`.
+
+    It is the smallest positive number of the type, at least float32's, as a probability; or as small as the smallest of
+    all probabilities, where that is smaller.
+    """
+    if not np.isneginf(logits).any():
+        return logits
+    kind = np.result_type(logits, np.float32)
+    changed, totals = logits.astype(kind), []
+    least = float(np.log(np.finfo(kind).smallest_subnormal))
+    for one in changed:
+        top = one.max(axis=1, keepdims=True).astype(np.float64)
+        with np.errstate(over="ignore"):
+            total = top + np.log(np.exp(one - top).sum(axis=1, keepdims=True))
+        totals.append(total)
+        least = min(least, float((one - total)[np.isfinite(one)].min()))
+    for one, total in zip(changed, totals, strict=True):
+        one[:] = np.where(np.isneginf(one), np.maximum(total + least, np.finfo(kind).min), one)
+    return changed
 
 
 def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:

@@ -17,7 +17,17 @@ import numpy as np
 from mialab import fusion
 from mialab.attacks.lacking import DESIGN, NoOpinion, NotEnough
 from mialab.fusion import FusionRule, log_odds
-from mialab.outputs import AuditError, Outputs, class_indices, logarithms, membership, read_npz, scores, softmaxes
+from mialab.outputs import (
+    AuditError,
+    Outputs,
+    class_indices,
+    finite,
+    logarithms,
+    membership,
+    read_npz,
+    scores,
+    softmaxes,
+)
 
 MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
 
@@ -37,7 +47,7 @@ class References:
     labels: np.ndarray
 
     def __post_init__(self):
-        logits = scores("logits", self.logits, "shadows")
+        logits = finite(scores("logits", self.logits, "shadows", ruled_out=True))
         shadows, samples, classes = logits.shape
         member = membership(self.member, (shadows, samples))
         if (full := member.all(axis=1)).any():
@@ -62,7 +72,7 @@ class References:
         """
         fused = []
         for k, one in enumerate(logits):
-            one = scores(f"shadow {k}", one)
+            one = finite(scores(f"shadow {k}", one, ruled_out=True))
             try:
                 log_p = fusion.fuse(one, how)
             except ValueError as error:
