@@ -174,9 +174,22 @@ def _stacked(fused: list[np.ndarray]) -> np.ndarray:
 
 def _same_samples(shape: tuple[int, ...], outputs: Outputs) -> None:
     expected = outputs.logits.shape[1:]
+    if len(shape) == 3 and shape[1] != expected[0] and (remedy := _turned(shape, expected[0])):
+        found = f"found shape {list(shape)}; expected [shadows, {expected[0]} samples, {expected[1]} classes]"
+        raise AuditError(f"reference: {found}; {remedy}")
+    if len(shape) == 4 and shape[1] == expected[0]:
+        remedy = "of several augmentations of a sample take the mean: logits.mean(axis=2)"
+        raise AuditError(f"reference: found shape {list(shape)}; expected [shadows, samples, classes]; {remedy}")
     if len(shape) == 3 and shape[1:] != expected:
         found = f"found {shape[1]} samples and {shape[2]} classes; expected {expected[0]} and {expected[1]}"
         raise AuditError(f"reference: {found}; let the shadows answer on the audited samples")
+
+
+def _turned(shape: tuple[int, ...], samples: int) -> str | None:
+    """What to do if samples are another axis than the second."""
+    if samples not in (shape[0], shape[2]):
+        return None
+    return f"the axes are turned: use np.swapaxes(logits, {0 if shape[0] == samples else 2}, 1)"
 
 
 def _same_labels(labels, outputs: Outputs) -> None:
