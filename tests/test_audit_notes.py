@@ -315,6 +315,27 @@ def test_a_reference_s_samples_in_another_order_are_noted_also_within_their_clas
     assert beside(logits, labels, inside, **moved) == ["reference-order"]
 
 
+def test_a_reference_s_classes_in_another_order_are_noted():
+    logits, labels, inside = shadows()
+    turned = {"shadow_logits": logits[1:, :, [2, 0, 1, 4, 3]]}
+    assert beside(logits, labels, inside, **turned)[0] == "reference-class-order"
+
+
+@pytest.mark.parametrize("side", ["members", "non-members"])
+def test_a_reference_s_samples_in_another_order_are_noted_on_one_side(side):
+    logits, labels, inside = shadows(1000)
+    mask = inside[0] if side == "members" else ~inside[0]
+    order = np.arange(1000)
+    order[mask] = np.random.default_rng(1).permutation(np.flatnonzero(mask))
+    outputs = Outputs(logits[0], labels, inside[0])
+    (note,) = of_order(notes_on(outputs, References(logits[1:, order], inside[1:, order], labels)))
+    assert note.figures["side"] == side
+
+
+def of_order(notes):
+    return [note for note in notes if note.code == "reference-order"]
+
+
 def test_shadows_of_another_recipe_are_noted():
     logits, labels, inside = shadows(2000, hard=0.5)
     weak = logits[1:].copy()

@@ -25,6 +25,7 @@ LEAST_INVERTED = 0.02  # below an AUC of 0.5; easier non-members, as in MNIST, a
 SURE = 0.35  # of what confidences can promise beyond chance: answers above are sure
 SURE_BESIDE = 0.2  # the same where the other side's labels fit
 KEPT = 0.3  # share of that promise, times what chance leaves open; a model that keeps as much is not at chance
+A_FEW = 1000  # samples that are looked at before all are
 MOST_OF_ONE = 0.8  # of the answers
 AT_CHANCE = 2.326  # the normal quantile at 0.99: accuracy that lies below is not above chance
 
@@ -92,7 +93,7 @@ def twice_softmax(p: np.ndarray) -> bool:
     Three classes at least: of two, weak logits look the same.
     """
     classes = p.shape[1]
-    if classes < 3 or p.min() <= 0:
+    if classes < 3 or p.min() <= 0 or len(p) > A_FEW and not twice_softmax(p[:A_FEW]):
         return False
     logs = np.log(p.astype(np.float64))
     inner = logs - logs.mean(axis=1, keepdims=True) + 1 / classes

@@ -16,12 +16,13 @@ from scipy.special import stdtrit
 from mialab import metrics
 from mialab.attacks import References
 from mialab.audit.notes import ALPHA, KEPT, Note, Side, Z, form, side_of
+from mialab.audit.relabelling import relabelling
 from mialab.fusion import log_odds
 from mialab.outputs import Outputs
 
 MOST_ODDS = 30.0  # nats; log-odds are cut off here, so that a saturated sample decides no mean
 UNSURE = 10.0  # nats; samples that are not saturated lie below
-FEWEST_UNSURE = 20
+FEWEST_UNSURE, MOST_COMPARED = 20, 500
 SAME = 2e-3  # of a model's log-odds, plus one: differences that rounding to float16 leaves
 ALL_SAME = 0.9  # share of the unsaturated samples
 MANY_ALIKE = 0.5  # of them, in two other shadows: then answers are too few to tell models apart
@@ -29,6 +30,7 @@ FAR = 0.15  # of accuracy, between shadows and the model
 SPREADS = 5  # of the accuracy over shadows, which they must differ by besides
 TOGETHER = 0.1  # rank correlation of shadows with each other, from which the model's says something
 FEWEST_SAMPLES = 20
+A_FEW = 8  # shadows that tell of the numbers of the classes
 FEW_SHADOWS = 9  # with fewer, the spread over shadows is itself uncertain
 
 
@@ -70,7 +72,7 @@ def of_references(references: References, outputs: Outputs, log_p: np.ndarray, a
         remark = "every row of the reference's logits sums to 1: if they are probabilities, name the array so"
         notes.append(Note("reference-logits-are-probabilities", remark))
     notes += [*_the_model_itself(seen), *_twice(seen)]
-    order = list(_order(seen))
+    order = list(_classes(seen)) or list(_order(seen))
     failed = [] if order else list(_failed(seen))
     if order or len(failed) and len(failed[0].figures["shadows"]) == len(seen.answers):
         return [*notes, *order, *failed]
@@ -111,8 +113,8 @@ def _seen(references, outputs, log_p, answers):
 
 def _alike(odds: np.ndarray, others: np.ndarray) -> np.ndarray:
     """The share of unsaturated samples on which others [k, n] have the log-odds [n]; NaN where there are too few."""
-    unsure = np.abs(odds) < UNSURE
-    if unsure.sum() < FEWEST_UNSURE or len(np.unique(odds[unsure])) < FEWEST_UNSURE:
+    unsure = np.flatnonzero(np.abs(odds) < UNSURE)[:MOST_COMPARED]
+    if len(unsure) < FEWEST_UNSURE or len(np.unique(odds[unsure])) < FEWEST_UNSURE:
         return np.full(len(others), np.nan)
     near = np.abs(others[:, unsure] - odds[unsure]) <= SAME * (1 + np.abs(odds[unsure]))
     return near.mean(axis=1)
@@ -173,33 +175,53 @@ def _failed(seen: Shadows) -> Iterator[Note]:
         yield Note("shadows-at-chance", remark, {"shadows": failed, "accuracy": float(reached)})
 
 
+def _classes(seen: Shadows) -> Iterator[Note]:
+    """Shadows whose outputs number the classes otherwise than the labels do, where the model's do not."""
+    some = seen.answers[:A_FEW]
+    labels = np.tile(seen.references.labels, len(some))
+    found = relabelling(some.ravel(), labels, np.full(labels.shape, -1), alpha=ALPHA)
+    if found is None or seen.own.accuracy < (found.accuracy + found.renamed) / 2:
+        return
+    seen_there = f"shadows answer right in {found.accuracy:.1%} of cases, and in {found.renamed:.1%} {found.how}"
+    meaning = "the reference's outputs most likely have the classes in another order than the audited ones"
+    figures = {"accuracy": found.accuracy, "renamed_accuracy": found.renamed, "map": found.classes}
+    yield Note("reference-class-order", f"{seen_there}; {meaning}; bring them into one order", figures)
+
+
 def _order(seen: Shadows) -> Iterator[Note]:
-    """Samples in another order: shadows agree with each other, and not with the model.
+    """Samples in another order, all or those of a side: shadows agree with each other, and not with the model.
 
     If the model agreed with shadows at KEPT of their own agreement, a false alarm in ALPHA at most, per measure.
     """
     if len(seen.answers) < 2 or seen.answers.shape[1] < FEWEST_SAMPLES:
         return
-    for name, (own, among, spread) in {"agree": _agreement(seen), "correlation": _correlation(seen)}.items():
-        if among - Z * spread > TOGETHER and own + Z * spread < KEPT * among:
-            what = {"agree": "give the same answers", "correlation": "find the same samples hard"}[name]
-            scale = "of what chance leaves open" if name == "agree" else "(rank correlation within classes)"
-            seen_there = f"shadows {what} as each other ({among:.2f} {scale}), and not as the audited model ({own:.2f})"
-            meaning = "the reference's samples most likely stand in another order than the audited ones"
-            remark = f"{seen_there}; {meaning}; save labels in both files: they are compared"
-            yield Note("reference-order", remark, {"with_model": own, "among_shadows": among})
-            return
+    member = seen.outputs.member
+    for side, mask in {"": None, " on members": member, " on non-members": ~member}.items():
+        measures = {"give the same answers": _agreement(seen, mask)}
+        if mask is None:
+            measures["find the same samples hard"] = _correlation(seen)
+        for what, (own, among, spread) in measures.items():
+            if among - Z * spread > TOGETHER and own + Z * spread < KEPT * among:
+                scale = "of what chance leaves open" if "answers" in what else "rank correlation within classes"
+                seen_there = f"shadows {what} as each other{side} ({among:.2f} {scale}), and not as the audited model"
+                meaning = "the reference's samples most likely stand in another order than the audited ones"
+                remark = f"{seen_there} ({own:.2f}); {meaning}; save labels in both files: they are compared"
+                figures = {"side": side.removeprefix(" on "), "with_model": own, "among_shadows": among}
+                yield Note("reference-order", remark, figures)
+                return
 
 
-def _agreement(seen: Shadows) -> tuple[float, float, float]:
+def _agreement(seen: Shadows, mask: np.ndarray | None) -> tuple[float, float, float]:
     """Agreement above chance of shadows with the model and with the next shadow, and the first one's spread."""
-    none = np.zeros(len(seen.own_answers))
-    pairs = zip(seen.answers, np.roll(seen.answers, 1, axis=0), strict=True)
-    own = [side_of("", one, seen.own_answers, none) for one in seen.answers]
+    part = slice(None) if mask is None else mask
+    answers, model = seen.answers[:, part], seen.own_answers[part]
+    none = np.zeros(len(model))
+    pairs = zip(answers, np.roll(answers, 1, axis=0), strict=True)
+    own = [side_of("", one, model, none) for one in answers]
     among = [side_of("", one, other, none) for one, other in pairs]
-    kept = [np.mean([(s.accuracy - s.chance) / max(1 - s.chance, 1e-9) for s in part]) for part in (own, among)]
+    kept = [np.mean([(s.accuracy - s.chance) / max(1 - s.chance, 1e-9) for s in sides]) for sides in (own, among)]
     chance = float(np.mean([s.chance for s in own]))
-    return float(kept[0]), float(kept[1]), float(np.sqrt(chance / max(1 - chance, 1e-9) / len(none)))
+    return float(kept[0]), float(kept[1]), float(np.sqrt(chance / max(1 - chance, 1e-9) / max(len(none), 1)))
 
 
 def _correlation(seen: Shadows) -> tuple[float, float, float]:
