@@ -14,7 +14,7 @@ from mialab.audit.notes import of_outputs
 from mialab.audit.reference_notes import of_references
 from mialab.fusion import softmax
 
-SIMULATED, WITH_SHADOWS = 200, 60
+SIMULATED, WITH_SHADOWS = 200, 100
 
 
 def notes_on(outputs, references=None):

@@ -205,23 +205,43 @@ def _order(seen: Shadows) -> Iterator[Note]:
                 scale = "of what chance leaves open" if "answers" in what else "rank correlation within classes"
                 seen_there = f"shadows {what} as each other{side} ({among:.2f} {scale}), and not as the audited model"
                 meaning = "the reference's samples most likely stand in another order than the audited ones"
-                remark = f"{seen_there} ({own:.2f}); {meaning}; save labels in both files: they are compared"
+                remark = f"{seen_there} ({max(own, 0.0):.2f}); {meaning}; save labels in both files: they are compared"
                 figures = {"side": side.removeprefix(" on "), "with_model": own, "among_shadows": among}
                 yield Note("reference-order", remark, figures)
                 return
 
 
 def _agreement(seen: Shadows, mask: np.ndarray | None) -> tuple[float, float, float]:
-    """Agreement above chance of shadows with the model and with the next shadow, and the first one's spread."""
-    part = slice(None) if mask is None else mask
-    answers, model = seen.answers[:, part], seen.own_answers[part]
-    none = np.zeros(len(model))
-    pairs = zip(answers, np.roll(answers, 1, axis=0), strict=True)
-    own = [side_of("", one, model, none) for one in answers]
-    among = [side_of("", one, other, none) for one, other in pairs]
-    kept = [np.mean([(s.accuracy - s.chance) / max(1 - s.chance, 1e-9) for s in sides]) for sides in (own, among)]
-    chance = float(np.mean([s.chance for s in own]))
-    return float(kept[0]), float(kept[1]), float(np.sqrt(chance / max(1 - chance, 1e-9) / max(len(none), 1)))
+    """Agreement above chance of shadows with the model and with the next shadow, and the first one's spread.
+
+    Counted where both were trained on the sample or both were not: an overfitted model agrees with nobody elsewhere.
+    """
+    part = np.ones(len(seen.own_answers), bool) if mask is None else mask
+    member = seen.references.member
+    with_model = _agreed(seen.answers, [seen.own_answers] * len(member), (member == seen.outputs.member) & part)
+    same_side = (
+        (member == np.roll(member, 1, axis=0)) & (part if mask is None else member == seen.outputs.member) & part
+    )
+    with_next = _agreed(seen.answers, np.roll(seen.answers, 1, axis=0), same_side)
+    if not with_model or not with_next:
+        return 0.0, 0.0, 1.0
+    own, among = (float(np.mean([_beyond_chance(one) for one in sides])) for sides in (with_model, with_next))
+    chance, counted = (float(np.mean([getattr(one, name) for one in with_model])) for name in ("chance", "n"))
+    return own, among, float(np.sqrt(chance / max(1 - chance, 1e-9) / counted))
+
+
+def _agreed(answers, others, masks) -> list[Side]:
+    none = np.zeros(answers.shape[1])
+    return [
+        side_of("", one[mask], other[mask], none[mask])
+        for one, other, mask in zip(answers, others, masks, strict=True)
+        if mask.sum() >= FEWEST_SAMPLES
+    ]
+
+
+def _beyond_chance(one: Side) -> float:
+    """Of what chance leaves open, the share that is right."""
+    return (one.accuracy - one.chance) / max(1 - one.chance, 1e-9)
 
 
 def _correlation(seen: Shadows) -> tuple[float, float, float]:
