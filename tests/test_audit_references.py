@@ -175,9 +175,10 @@ def test_samples_without_an_opinion_are_noted_once_with_the_attacks_they_concern
         warnings.simplefilter("error")
         found = audit(outputs, attacks=["lira-offline-fixed", "rmia-online", "gap"], references=references)
     (first, second) = found.notes
-    assert first.startswith("lira-offline-fixed: 5 of 300 samples get the median score")
-    assert second.startswith("rmia-online: 5 of 300")
-    assert f"note: {first}" in str(found).splitlines()
+    assert first.code == second.code == "no-opinion"
+    assert first.sentence.startswith("lira-offline-fixed: 5 of 300 samples get the median score")
+    assert second.sentence.startswith("rmia-online: 5 of 300")
+    assert f"note: {first}" in " ".join(str(found).split())
 
 
 def test_other_warnings_of_an_attack_reach_the_caller(small):

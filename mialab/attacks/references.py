@@ -21,6 +21,7 @@ from mialab.outputs import (
     AuditError,
     Outputs,
     class_indices,
+    finite,
     logarithms,
     membership,
     read_npz,
@@ -50,7 +51,7 @@ class References:
     sensitivity: np.ndarray | None = None
 
     def __post_init__(self):
-        logits = scores("logits", self.logits, "shadows")
+        logits = finite(scores("logits", self.logits, "shadows", ruled_out=True))
         shadows, samples, classes = logits.shape
         member = membership(self.member, (shadows, samples))
         if (full := member.all(axis=1)).any():
@@ -78,7 +79,7 @@ class References:
         """
         fused = []
         for k, one in enumerate(logits):
-            one = scores(f"shadow {k}", one)
+            one = finite(scores(f"shadow {k}", one, ruled_out=True))
             try:
                 log_p = fusion.fuse(one, how)
             except ValueError as error:
@@ -181,9 +182,22 @@ def _stacked(fused: list[np.ndarray]) -> np.ndarray:
 
 def _same_samples(shape: tuple[int, ...], outputs: Outputs) -> None:
     expected = outputs.logits.shape[1:]
+    if len(shape) == 3 and shape[1] != expected[0] and (remedy := _turned(shape, expected[0])):
+        found = f"found shape {list(shape)}; expected [shadows, {expected[0]} samples, {expected[1]} classes]"
+        raise AuditError(f"reference: {found}; {remedy}")
+    if len(shape) == 4 and shape[1] == expected[0]:
+        remedy = "of several augmentations of a sample take the mean: logits.mean(axis=2)"
+        raise AuditError(f"reference: found shape {list(shape)}; expected [shadows, samples, classes]; {remedy}")
     if len(shape) == 3 and shape[1:] != expected:
         found = f"found {shape[1]} samples and {shape[2]} classes; expected {expected[0]} and {expected[1]}"
         raise AuditError(f"reference: {found}; let the shadows answer on the audited samples")
+
+
+def _turned(shape: tuple[int, ...], samples: int) -> str | None:
+    """What to do if samples are another axis than the second."""
+    if samples not in (shape[0], shape[2]):
+        return None
+    return f"the axes are turned: use np.swapaxes(logits, {0 if shape[0] == samples else 2}, 1)"
 
 
 def _same_labels(labels, outputs: Outputs) -> None:

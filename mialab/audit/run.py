@@ -24,13 +24,13 @@ from mialab.attacks.lacking import NoOpinion, NotEnough
 from mialab.attacks.references import References
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
+from mialab.audit.notes import Note, of_outputs
+from mialab.audit.reference_notes import accuracy_line, of_references
 from mialab.audit.report import Report
 from mialab.audit.settings import GIVEN, SPLITS, Settings
 from mialab.fusion import FusionRule
 from mialab.outputs import AuditError, Outputs, sensitivities
 from mialab.seeds import derive
-
-LOGITS_NOTE = "every row of the logits sums to 1: if they are probabilities, name the array so"
 
 
 def audit(
@@ -117,9 +117,24 @@ def _report(case: _Case, chosen: list[Attack]) -> Report:
         log_p=evidence.log_p,
         attacks=results,
         skipped=skipped,
-        references="" if evidence.references is None else str(evidence.references),
-        notes=(*([LOGITS_NOTE] if outputs.look_like_probabilities else []), *remarks),
+        references=_references_text(case),
+        notes=(*found(outputs, evidence), *remarks),
     )
+
+
+def found(outputs: Outputs, evidence: Evidence) -> list[Note]:
+    """What looks like a mistake in the arrays: no attack is asked."""
+    notes = of_outputs(outputs, evidence.log_p, evidence.answers)
+    if evidence.references is not None:
+        notes += of_references(evidence.references, outputs, evidence.log_p, evidence.answers)
+    return notes
+
+
+def _references_text(case: _Case) -> str:
+    references = case.evidence.references
+    if references is None:
+        return ""
+    return f"{references}\n{accuracy_line(references, case.outputs, case.evidence.answers)}"
 
 
 def _usual(held: dict[str, bool]) -> list[Attack]:
@@ -196,7 +211,7 @@ def _sensitivity(value: object, outputs: Outputs) -> np.ndarray | None:
     return None if value is None else sensitivities("sensitivity", value, outputs.logits.shape[1:])
 
 
-def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[str, ...]]:
+def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
     """Results, reasons for having none, and what the attacks remarked."""
     results, skipped = {}, {}
     remarks: dict[str, list[str]] = {}
@@ -210,7 +225,8 @@ def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str
             skipped[attack.name] = str(reason)
             continue
         results[attack.name] = _result(attack, scores, case)
-    return results, skipped, tuple(f"{', '.join(names)}: {remark}" for remark, names in remarks.items())
+    noted = (Note("no-opinion", f"{', '.join(of)}: {remark}", {"attacks": of}) for remark, of in remarks.items())
+    return results, skipped, tuple(noted)
 
 
 def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:
