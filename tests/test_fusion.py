@@ -4,11 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax, softmax
 from scipy.stats import kstest
 
 from mialab import audit, fusion
 from mialab.attacks import References
+
+AGREEING = ("most-confident", "least-confident", "random-agreeing")
+AVERAGES = ("confidence", "logit", "median", "trimmed-mean")
 
 
 def some_logits(*shape, scale=3.0):
@@ -101,7 +105,7 @@ def test_a_saved_confidence_of_one_keeps_the_others_distance_in_its_logarithm():
     np.testing.assert_allclose(log_p[0], [-2e-12, np.log(2e-12), np.log(2.0**-149)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("how", fusion.RULES)
+@pytest.mark.parametrize("how", (*AVERAGES, *AGREEING))
 def test_identical_models_fuse_to_one_of_them(how):
     one = some_logits(40, 10)
     np.testing.assert_allclose(
@@ -109,7 +113,7 @@ def test_identical_models_fuse_to_one_of_them(how):
     )
 
 
-@pytest.mark.parametrize("how", fusion.RULES)
+@pytest.mark.parametrize("how", (*AVERAGES, "majority"))
 def test_models_that_rule_out_different_classes_fuse_without_nan(how):
     fused = fusion.fuse(np.array([[[0.0, -np.inf]], [[-np.inf, 0.0]]]), how)
     np.testing.assert_allclose(np.exp(fused), [[0.5, 0.5]])
@@ -143,16 +147,16 @@ def test_fusing_never_holds_all_models_in_float64(how):
 def test_an_unknown_rule_is_refused_and_the_rules_are_named():
     for function in (fusion.fuse, fusion.predict):
         with pytest.raises(ValueError, match="confidence, logit"):
-            function(some_logits(2, 3, 4), "median")
+            function(some_logits(2, 3, 4), "geometric")
 
 
 # a rule of one's own: one class, used wherever models are fused
 
 
-class Majority(fusion.FusionRule):
+class RandomMajority(fusion.FusionRule):
     """The class that most models choose; of equals one at random, keyed to the input."""
 
-    name = "majority"
+    name = "random-majority"
 
     def __init__(self, seed=0):
         self.seed = seed
@@ -184,22 +188,22 @@ def two_models(wrong, n=4000, seed=0):
 def test_a_planted_rule_is_audited_and_its_accuracy_is_that_of_the_label_which_it_answers():
     logits, labels, member = two_models((0.2, 0.6))
     report = audit.audit(
-        audit.Outputs(logits, labels, member), attacks=["gap", "confidence"], fusion=Majority(), known=0
+        audit.Outputs(logits, labels, member), attacks=["gap", "confidence"], fusion=RandomMajority(), known=0
     )
     inside, outside = report.accuracies
     assert inside.low < 1 - 0.2 / 2 < inside.high and outside.low < 1 - 0.6 / 2 < outside.high
     assert inside.high - inside.low < 0.04
-    answers = Majority().answers(logits)
+    answers = RandomMajority().answers(logits)
     np.testing.assert_array_equal(report.attacks["gap"].scores, answers == labels)
     gap = report.attacks["gap"].everyone.auc
     assert gap.value == pytest.approx(0.5 + (inside.value - outside.value) / 2)
     assert report.attacks["confidence"].everyone.auc.value == pytest.approx(0.5 + (0.6 - 0.2) / 2, abs=0.03)
-    assert report.settings.fusion == "majority" and "fused by majority" in str(report)
+    assert report.settings.fusion == "random-majority" and "fused by random-majority" in str(report)
 
 
 def test_a_random_rule_draws_evenly_by_its_input_and_seed_and_by_nothing_else():
     logits, labels, _ = two_models((1.0, 1.0))  # ties throughout
-    rule, order = Majority(), np.random.default_rng(1).permutation(4000)
+    rule, order = RandomMajority(), np.random.default_rng(1).permutation(4000)
     answers = rule.answers(logits)
     assert (answers == labels).mean() == pytest.approx(0.5, abs=0.03)
     first_votes = logits.argmax(axis=2).min(axis=0)  # the smaller class number: no favourite either
@@ -208,7 +212,7 @@ def test_a_random_rule_draws_evenly_by_its_input_and_seed_and_by_nothing_else():
     np.testing.assert_array_equal(rule.answers(logits[:, :7]), answers[:7])
     np.testing.assert_array_equal(rule.answers(logits.astype(np.float32)), answers)
     np.testing.assert_array_equal(rule.answers(logits + np.arange(2)[:, None, None]), answers)
-    assert (Majority(1).answers(logits) == answers).mean() == pytest.approx(0.5, abs=0.03)
+    assert (RandomMajority(1).answers(logits) == answers).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_draws_are_uniform_over_inputs_and_over_seeds():
@@ -221,8 +225,8 @@ def test_references_are_fused_by_a_planted_rule():
     logits = some_logits(4, 2, 10, 3)
     held = References.of_ensembles(logits, np.arange(40).reshape(4, 10) % 2, np.zeros(10), how=ByFirst())
     np.testing.assert_allclose(held.logits, fusion.log_confidence(logits[:, 0]).astype(np.float32), rtol=1e-5)
-    voted = References.of_ensembles(logits, np.arange(40).reshape(4, 10) % 2, np.zeros(10), how=Majority())
-    expected = [Majority().votes(shadow) / 2 for shadow in logits]
+    voted = References.of_ensembles(logits, np.arange(40).reshape(4, 10) % 2, np.zeros(10), how=RandomMajority())
+    expected = [RandomMajority().votes(shadow) / 2 for shadow in logits]
     np.testing.assert_allclose(np.exp(voted.logits), expected, atol=1e-9)  # a class without a vote stays finite
 
 
@@ -248,7 +252,7 @@ def test_what_a_rule_does_not_say_follows_from_its_log_probabilities():
         fusion.FusionRule()
 
 
-@pytest.mark.parametrize("how", fusion.RULES)
+@pytest.mark.parametrize("how", (*AVERAGES, *AGREEING))
 def test_the_answer_is_the_likeliest_class_also_of_saved_softmaxes(how):
     logits = some_logits(3, 200, 4)
     np.testing.assert_array_equal(fusion.answer(logits, how), fusion.predict(logits, how).argmax(axis=1))
@@ -256,3 +260,151 @@ def test_the_answer_is_the_likeliest_class_also_of_saved_softmaxes(how):
     least = np.log(np.maximum(tied, 1e-7))
     assert fusion.answer(least, how, probabilities=tied).tolist() == [0]
     assert fusion.get(how) is fusion.RULES[how] and fusion.get(fusion.RULES[how]) is fusion.RULES[how]
+
+
+# the family
+
+
+def votes(*rows):
+    """Logits [models, samples, classes] of models that are rather sure of one class each: a row of them per model."""
+    told = np.array(rows)
+    logits = np.zeros((*told.shape, told.max() + 1))
+    np.put_along_axis(logits, told[..., None], 3.0, axis=2)
+    return logits
+
+
+def test_a_majority_has_each_class_s_share_of_the_votes():
+    logits = votes([0, 1], [0, 2], [1, 1], [0, 1])
+    np.testing.assert_array_equal(fusion.predict(logits, "majority"), [[0.75, 0.25, 0], [0, 0.75, 0.25]])
+    np.testing.assert_allclose(np.exp(fusion.fuse(logits, "majority")), fusion.predict(logits, "majority"))
+    assert fusion.answer(logits, "majority").tolist() == [0, 1]
+
+
+def test_of_classes_with_equally_many_votes_the_one_of_larger_mean_confidence_is_answered():
+    logits = np.log([[[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]])
+    assert fusion.answer(logits, "majority").tolist() == [1]
+    np.testing.assert_array_equal(fusion.predict(logits, "majority"), [[0.5, 0.5, 0]])
+    assert fusion.answer(votes([0, 2], [1, 1]), "majority").tolist() == [0, 1]  # equal in this too: the first
+
+
+@pytest.mark.parametrize("models", (1, 2, 3, 6, 7))
+def test_the_median_is_numpy_s_made_to_sum_to_one(models):
+    logits = some_logits(models, 40, 5)
+    p = np.median(softmax(logits, axis=-1), axis=0)
+    np.testing.assert_allclose(np.exp(fusion.fuse(logits, "median")), p / p.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+@pytest.mark.parametrize("models,cut", ((1, 0), (4, 0), (5, 1), (10, 2), (14, 2)))
+def test_a_trimmed_mean_leaves_a_fifth_out_at_either_end_class_by_class(models, cut):
+    logits = some_logits(models, 40, 5)
+    p = np.sort(softmax(logits, axis=-1), axis=0)[cut : models - cut].mean(axis=0)
+    fused = np.exp(fusion.fuse(logits, "trimmed-mean"))
+    np.testing.assert_allclose(fused, p / p.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+def test_one_model_that_is_certain_and_wrong_moves_mean_and_logit_but_neither_median_nor_trimmed_mean():
+    logits = np.log(np.repeat([[[0.8, 0.2]]], 5, axis=0))
+    logits[0] = [[-500.0, 0.0]]
+    moved = {how: fusion.predict(logits, how)[0, 0] for how in AVERAGES}
+    assert moved["median"] == pytest.approx(0.8) == moved["trimmed-mean"]
+    assert moved["confidence"] == pytest.approx(0.64) and moved["logit"] < 1e-10
+
+
+@pytest.mark.parametrize("how", ("median", "trimmed-mean"))
+def test_where_the_middle_rules_out_every_class_the_mean_answers(how):
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.eye(5)[:, None])  # five models, each certain of another class
+    np.testing.assert_allclose(fusion.predict(logits, how), np.full((1, 5), 0.2))
+
+
+def test_a_trimmed_mean_of_half_or_more_is_refused():
+    for share in (0.5, -0.1):
+        with pytest.raises(ValueError, match="less than 1/2"):
+            fusion.TrimmedMean(share)
+
+
+def test_of_the_models_that_agree_the_surest_or_the_least_sure_is_shown_to_the_last_bit():
+    logits = np.log([[[0.6, 0.3, 0.1]], [[0.9, 0.05, 0.05]], [[0.02, 0.97, 0.01]]])  # the mean answers 0
+    np.testing.assert_array_equal(fusion.fuse(logits, "most-confident"), fusion.log_confidence(logits[1]))
+    np.testing.assert_array_equal(fusion.fuse(logits, "least-confident"), fusion.log_confidence(logits[0]))
+    random = np.array([fusion.predict(logits, fusion.RandomAgreeing(seed))[0, 0] for seed in range(1000)])
+    assert set(np.round(random, 12)) == {0.6, 0.9} and (random < 0.7).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_sureness_beyond_rounding_still_tells_which_model_is_surest():
+    logits = np.array([[[0.0, -60.0]], [[0.0, -80.0]], [[0.0, -70.0]]])
+    np.testing.assert_allclose(fusion.fuse(logits, "most-confident")[0, 0], -np.exp(-80.0), rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, "least-confident")[0, 0], -np.exp(-60.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", AGREEING)
+def test_the_label_and_so_the_accuracy_is_always_that_of_the_mean(how):
+    logits = some_logits(4, 3000, 6)  # models that mostly disagree
+    np.testing.assert_array_equal(fusion.answer(logits, how), fusion.answer(logits))
+    np.testing.assert_array_equal(fusion.predict(logits, how).argmax(axis=1), fusion.answer(logits))
+
+
+@pytest.mark.parametrize("how", AGREEING)
+def test_where_no_model_answers_the_mean_s_label_the_mean_itself_is_shown(how):
+    logits = np.log([[[0.55, 0.45, 1e-9]], [[1e-9, 0.45, 0.55]]])
+    assert fusion.answer(logits, how).tolist() == [1]
+    np.testing.assert_array_equal(fusion.fuse(logits, how), fusion.fuse(logits))
+
+
+def test_a_random_agreeing_model_is_the_same_whenever_its_input_comes_again():
+    logits, order = some_logits(5, 300, 10), np.random.default_rng(1).permutation(300)
+    shown = fusion.fuse(logits, "random-agreeing")
+    np.testing.assert_array_equal(fusion.fuse(logits[:, order], "random-agreeing"), shown[order])
+    np.testing.assert_array_equal(fusion.fuse(logits[:, :3], "random-agreeing"), shown[:3])
+    assert (fusion.fuse(logits, fusion.RandomAgreeing(1)) != shown).any()
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_every_rule_fuses_one_model_and_no_samples(how):
+    one = some_logits(1, 30, 4)
+    expected = np.eye(4)[one[0].argmax(axis=1)] if how == "majority" else softmax(one[0], axis=-1)
+    np.testing.assert_allclose(fusion.predict(one, how), expected, rtol=1e-12)
+    assert fusion.fuse(one[:, :0], how).shape == (0, 4) and fusion.answer(one[:, :0], how).shape == (0,)
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_every_rule_is_audited_and_leaves_no_leak_where_there_is_none(how):
+    logits, labels, member = two_models((0.3, 0.3), n=3000)
+    report = audit.audit(audit.Outputs(logits, labels, member), attacks=["gap", "confidence"], fusion=how, known=0)
+    assert fusion.get(how).version >= 1 and report.settings.fusion == how
+    auc = report.attacks["confidence"].everyone.auc
+    assert auc.low < 0.5 < auc.high
+
+
+def test_learnt_weights_favour_the_model_that_is_right_and_are_those_of_the_loss_s_minimum_direction():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 2000)
+    logits = rng.normal(size=(3, 2000, 4))
+    logits[1, np.arange(2000), labels] += 4
+    rule = fusion.Weighted().fit(logits, labels, 0)
+    assert sum(rule.weights) == pytest.approx(1) and rule.weights[1] > 0.6
+    losses = [-np.log(fusion.predict(logits, one)[np.arange(2000), labels]).mean() for one in ("confidence", rule)]
+    assert losses[1] < losses[0]
+    assert fusion.Weighted().fit(logits, labels, 0) == rule
+
+
+def test_a_weighted_mean_is_numpy_s_and_equal_weights_give_the_mean():
+    logits = some_logits(3, 40, 5)
+    rule = fusion.Weighted((0.5, 0.2, 0.3))
+    expected = np.average(softmax(logits, axis=-1), axis=0, weights=rule.weights)
+    np.testing.assert_allclose(fusion.predict(logits, rule), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(fusion.fuse(logits, rule)), expected, rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, fusion.Weighted((1 / 3,) * 3)), fusion.fuse(logits), rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, fusion.Weighted((0.0, 1.0, 0.0))), fusion.log_confidence(logits[1]))
+    tensor = torch.from_numpy(logits)
+    np.testing.assert_allclose(rule.differentiable(tensor), fusion.fuse(logits, rule), rtol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    for wrong in ((0.5, 0.6), (1.5, -0.5)):
+        with pytest.raises(ValueError, match="none below 0 and a sum of 1"):
+            fusion.Weighted(wrong)
+    with pytest.raises(ValueError, match="found 2 weights for 3 models; expected one each: fit"):
+        fusion.fuse(some_logits(3, 4, 5), fusion.Weighted((0.5, 0.5)))
+    with pytest.raises(ValueError, match="found no weights"):
+        fusion.fuse(some_logits(3, 4, 5), fusion.Weighted())
