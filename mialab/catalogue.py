@@ -67,7 +67,7 @@ NAMES: tuple[str, ...] = (*USUAL, *VARIANTS, *QUERIES)
 FUSIONS: dict[str, str] = {  # of an ensemble's models
     "confidence": "the mean of their confidences",
     "logit": "the softmax of their mean logit",
-    "majority": "each class's share of their votes",
+    "vote": "each class's share of their votes",
     "median": "the median of their confidences",
     "trimmed-mean": "the mean without the lowest and the highest fifth, class by class",
     "most-confident": "the surest model of those that give the label which the mean gives",

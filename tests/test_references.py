@@ -117,8 +117,8 @@ def test_ensembles_are_refused_by_the_shadow_that_is_at_fault():
         References.of_ensembles(put(logits, (1, 0, 5, 2), np.nan), MEMBER, LABELS)
     with pytest.raises(AuditError, match=r"shapes \[9, 3\] and \[10, 3\]; expected one shape"):
         References.of_ensembles([*logits[:3], logits[3, :, :9]], MEMBER, LABELS)
-    with pytest.raises(AuditError, match="fusion: no fusion 'vote'"):
-        References.of_ensembles(logits, MEMBER, LABELS, how="vote")
+    with pytest.raises(AuditError, match="fusion: no fusion 'veto'"):
+        References.of_ensembles(logits, MEMBER, LABELS, how="veto")
     with pytest.raises(AuditError, match="no shadows"):
         References.of_ensembles([], MEMBER[:0], LABELS)
 

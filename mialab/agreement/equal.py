@@ -15,7 +15,7 @@ import numpy as np
 from mialab import divergence
 from mialab.agreement.answers import Answers
 from mialab.agreement.decomposition import RESAMPLES, common
-from mialab.agreement.levels import Means, Side, levels, means, resampled, variances
+from mialab.agreement.levels import Means, Side, levels, means, resampled
 from mialab.divergence import Divergence
 from mialab.metrics import TAIL, Estimate, Z, auc_interval
 from mialab.seeds import derive
@@ -59,9 +59,9 @@ class EqualAuc:
     plain: the AUC over all samples, DeLong's interval. matched: the same of samples weighted so that both sides have
     one distribution of levels; DeLong's interval, each level a stratum. within: the AUC among the samples of each
     level, DeLong's interval; None where a side is empty. mean_within: their mean at `weights`; its interval joins
-    theirs (MOVER). js: the divergence of the scores within levels, the mean at
-    the same weights, its bias removed; None where no level has two samples of each side. by_level_alone: the AUC of the
-    level itself. All intervals hold the levels' weights fixed; only that of js is a bootstrap's, of `resamples`.
+    theirs (MOVER). js: the divergence of the scores within levels, the mean at the same weights, its bias removed;
+    None where no level has two samples of each side. by_level_alone: the AUC of the level itself. All intervals hold
+    the levels' weights fixed; only that of js is a bootstrap's, of `resamples`.
     """
 
     plain: Estimate
@@ -141,8 +141,16 @@ def _absolute(members: Means, nonmembers: Means) -> np.ndarray:
 
 
 def _signed(members: Side, nonmembers: Side, weights: np.ndarray) -> Estimate:
+    """The weighted lead; a single sample on a side is taken to be as spread as the other side's at its level."""
+    sides = (members, nonmembers)
     value = float(weights @ np.nan_to_num(members.mean - nonmembers.mean))
-    error = math.sqrt(weights**2 @ np.nan_to_num(variances(members) + variances(nonmembers)))
+    spreads = [side.counts * side.sd**2 / np.where(side.counts > 1, side.counts - 1, np.nan) for side in sides]
+    error = math.sqrt(
+        sum(
+            weights**2 @ np.nan_to_num(np.where(side.counts > 1, own, other) / np.maximum(side.counts, 1))
+            for side, own, other in zip(sides, spreads, spreads[::-1], strict=True)
+        )
+    )
     return Estimate(value, value - Z * error, value + Z * error)
 
 

@@ -166,11 +166,6 @@ def _spread_out(sums: np.ndarray, present: np.ndarray, bins: int) -> np.ndarray:
     return found
 
 
-def variances(side: Side) -> np.ndarray:
-    """Of the mean confidence at each level, float64 [models + 1]; NaN for fewer than two samples."""
-    return _divided(np.nan_to_num(side.sd**2), np.maximum(side.counts - 1, 0))
-
-
 def _side(answers: Answers, mask: np.ndarray) -> Side:
     counts, mean, correct, misclassified = means(answers, mask)
     at = answers.level[mask]

@@ -9,7 +9,7 @@ chapter "The audit".
 
 from mialab.fusion.apply import RULES, answer, fuse, get, predict, side_by_side
 from mialab.fusion.arithmetic import LARGEST, SMALLEST, log_confidence, log_odds, softmax
-from mialab.fusion.choices import LeastConfident, Majority, MostConfident, RandomAgreeing
+from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
 from mialab.fusion.means import Confidence, Logit, Median, TrimmedMean, Weighted
 from mialab.fusion.rule import FusionRule, draws
 
@@ -21,11 +21,11 @@ __all__ = [
     "FusionRule",
     "LeastConfident",
     "Logit",
-    "Majority",
     "Median",
     "MostConfident",
     "RandomAgreeing",
     "TrimmedMean",
+    "Vote",
     "Weighted",
     "answer",
     "draws",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mialab.fusion.arithmetic import log_confidence, softmax
-from mialab.fusion.choices import LeastConfident, Majority, MostConfident, RandomAgreeing
+from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
 from mialab.fusion.means import Confidence, Logit, Median, TrimmedMean
 from mialab.fusion.rule import FusionRule
 
@@ -14,7 +14,7 @@ RULES: dict[str, FusionRule] = {
     for rule in (
         Confidence(),
         Logit(),
-        Majority(),
+        Vote(),
         Median(),
         TrimmedMean(),
         MostConfident(),

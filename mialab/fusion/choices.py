@@ -18,25 +18,27 @@ from mialab.fusion.rule import FusionRule, draws
 
 
 @dataclass(frozen=True)
-class Majority(FusionRule):
-    """Each class's share of the models' votes; of classes with equally many the one of larger mean confidence wins."""
+class Vote(FusionRule):
+    """Each class's share of the models that choose it (the ensemble paper, 2.1): "majority vote"; of equals the first.
 
-    name = "majority"
+    What one model says is its label alone; a class without a vote has the log-probability -inf.
+    """
+
+    name = "vote"
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore"):  # a class without a vote
+        with np.errstate(divide="ignore"):
             return np.log(self.confidences(logits))
 
     def confidences(self, logits: np.ndarray) -> np.ndarray:
-        votes = np.zeros(logits.shape[1:])
+        models, n, classes = logits.shape
+        votes = np.zeros((n, classes))
         for one in logits:
-            votes[np.arange(len(votes)), one.argmax(axis=1)] += 1
-        return votes / len(logits)
+            votes[np.arange(n), one.argmax(axis=1)] += 1
+        return votes / models
 
-    def answers(self, logits: np.ndarray) -> np.ndarray:
-        votes = self.confidences(logits)
-        first = votes == votes.max(axis=1, keepdims=True)
-        return np.where(first, Confidence().confidences(logits), -1.0).argmax(axis=1)
+    def of_softmaxes(self, probabilities: np.ndarray) -> np.ndarray:
+        return self.confidences(probabilities)
 
 
 class _Agreeing(FusionRule):
