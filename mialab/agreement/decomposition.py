@@ -65,9 +65,9 @@ def decompose(answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0) ->
     orders (Shapley 1953; in economics the decomposition of Oaxaca and Blinder). So the sum is exact.
 
     A level that one side lacks has no y^c or y^m there. The convention: it borrows the other side's, hence all of the
-    difference at that level counts for `agreement`. `common` says how much that concerns: members of an ensemble that fits its
-    training set may all stand at the highest level, and then y^m is compared nowhere and its 0 is the convention's. A
-    level that both lack counts nothing.
+    difference at that level counts for `agreement`. `common` says how much that concerns. Members of an ensemble that
+    fits its training set may all stand at the highest level: y^m is then compared nowhere, and its 0, without any
+    spread, is the convention's. A level that both lack counts nothing.
 
     The three are not independent in a trained ensemble, and the split tells what differs, not what caused it. Ours: the
     paper argues from Figure 3(b). Raises ValueError for a fusion other than the mean of confidences. Explained in the
