@@ -75,8 +75,8 @@ SMALL = {
     "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
     "costed": {"two phases": Costed(replace(TWO_PHASES, weights=(2,)))},
     "matched": {
-        "attack": Matched(AUDITS, AUDITS[1], "epoch"),
-        "accuracy": Matched(AUDITS, AUDITS[2], "epoch", "accuracy"),
+        "attack": Matched(AUDITS, AUDITS[1], "epoch", "gap"),
+        "accuracy": Matched(AUDITS, AUDITS[2], "epoch", "gap", "accuracy"),
     },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},

@@ -772,6 +772,7 @@ def test_a_preset_changes_size_and_never_method(experiment):
             "weights",
             "first",
             "count",
+            "per_weight",
             "shadows",
             "target",
             "shadow",

@@ -211,10 +211,11 @@ def _table2(preset: str, seed: int) -> tuple[Config, ...]:
 
 def _against_dp(setting: Setting, preset: str, seed: int) -> tuple[Config, ...]:
     """Plain training and pruning, and differential privacy at the paper's epsilon and where it matches pruning."""
-    audit = _with_rahman if setting is CNN else audited
+    audit, attack = (_with_rahman, "shadow-rahman") if setting is CNN else (audited, *ATTACK)
     plain, pruned = audit(setting.plain(seed)), audit(setting.pruned(seed))
     swept = tuple(audit(setting.noisy(seed, DpSgd(epsilon))) for epsilon in EPSILONS[preset])
-    return (plain, pruned, *swept, *(Matched(swept, pruned, "epsilon", by) for by in ("attack", "accuracy")))
+    matched = (Matched(swept, pruned, "epsilon", attack, by) for by in ("attack", "accuracy"))
+    return (plain, pruned, *swept, *matched)
 
 
 def _with_rahman(target: Pipeline) -> Attacked:
@@ -286,7 +287,7 @@ def _gamma(preset: str, seed: int) -> tuple[Config, ...]:
 def _table4(preset: str, seed: int) -> tuple[Config, ...]:
     return tuple(
         Inspected(models(pipeline))
-        for setting in SETTINGS[preset]
+        for setting in (*SETTINGS[preset], *(IMAGENET if preset == "paper" else ()))
         for pipeline in (setting.plain(seed), setting.pruned(seed))
     )
 
@@ -310,7 +311,7 @@ EARLY = {"smoke": (2, 4, 6, 8, 12, 16, 20, 30, 60), "course": _EARLY, "paper": _
 def _early(preset: str, seed: int) -> tuple[Config, ...]:
     plain, pruned = _first(preset).plain(seed), audited(_first(preset).pruned(seed))
     stopped = tuple(audited(plain, epoch=epoch) for epoch in EARLY[preset])
-    return (*stopped, pruned, *(Matched(stopped, pruned, "epoch", by) for by in ("accuracy", "attack")))
+    return (*stopped, pruned, *(Matched(stopped, pruned, "epoch", *ATTACK, by) for by in ("accuracy", "attack")))
 
 
 EPSILONS: dict[str, tuple[float, ...]] = {
@@ -486,7 +487,7 @@ TABLE4 = Experiment(
     cells=_table4,
     by=_PLACE,
     values=(
-        *("weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
+        *("test_accuracy", "weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
         *("multiply_adds", "dense_multiply_adds", "inference_seconds", "narrowed_seconds", "residual"),
     ),
     reported=("pruning", "table4"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mialab.engine.grid import Experiment, Where
@@ -31,9 +31,12 @@ class Result:
     curves: tuple[dict, ...] = ()
     left_out: tuple[dict, ...] = ()
 
-    def missing_at(self, place: dict) -> int:
-        """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not."""
-        absent = (*self.lacks, *self.left_out)
+    def missing_at(self, place: dict, matters: Callable[[dict], bool] = lambda columns: True) -> int:
+        """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not.
+
+        matters: whether a cell with these columns counts.
+        """
+        absent = (columns for columns in (*self.lacks, *self.left_out) if matters(columns))
         fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in absent)
         return self.missing - len(self.lacks) + sum(fits)
 
