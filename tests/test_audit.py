@@ -342,7 +342,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
         ({"attacks": [None]}, "attacks: found None; expected names or objects of class Attack"),
         ({"attacks": 5}, "attacks: found 5; expected names"),
         ({"split": "sorted"}, "split: found 'sorted'; expected random or file-order"),
-        ({"fusion": "median"}, "no fusion 'median'"),
+        ({"fusion": "geometric"}, "no fusion 'geometric'"),
         ({"attacks": ["confidense"]}, "unknown attack 'confidense'; did you mean confidence"),
     ],
 )

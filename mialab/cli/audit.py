@@ -62,14 +62,14 @@ def add(commands) -> None:
         "audit",
         help="how well attacks tell a model's training data from other data",
         description="How well attacks tell members (samples that models were trained on) from non-members.",
-        epilog=BELOW + _attacks(),
+        epilog=BELOW + _names(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
     option("file", metavar="FILE.npz", help="arrays logits (or probabilities), labels and member; see below")
     option("--attack", metavar="NAME", action="append", type=_attack, help="one to run; repeatable; see below")
     option("--reference", metavar="REF.npz", help="outputs of reference models, for LiRA, RMIA and shadow attacks")
-    option("--fusion", choices=("confidence", "logit"), default="confidence", help="what is averaged over the models")
+    option("--fusion", choices=tuple(catalogue.FUSIONS), default="confidence", help="how models are joined; see below")
     option("--white-box", action="store_true", help="neural attacks see all models' confidences side by side")
     option("--known", metavar="SHARE", type=_share, default=0.8, help="share of each class and side, see below (0.8)")
     option("--split", choices=("random", "file-order"), default="random", help="known at random, or the first ones")
@@ -80,12 +80,14 @@ def add(commands) -> None:
     parser.set_defaults(run=_audit)
 
 
-def _attacks() -> str:
+def _names() -> str:
     lines = []
     for when, attacks in catalogue.GROUPS.items():
         lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
+    fusions = (f"  {name:<28}{what}" for name, what in catalogue.FUSIONS.items())
     variants = textwrap.wrap(", ".join(catalogue.VARIANTS), 118, break_on_hyphens=False)
-    return "\n".join([*lines, "", "variants run by name, with --reference:", *(f"  {line}" for line in variants)])
+    lines += ["", "variants run by name, with --reference:", *(f"  {line}" for line in variants)]
+    return "\n".join([*lines, "", "fusions of an ensemble's models:", *fusions])
 
 
 def _attack(name):
