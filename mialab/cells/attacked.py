@@ -12,10 +12,11 @@ import numpy as np
 
 from mialab import attacks, audit, fusion, splits
 from mialab.attacks import References
-from mialab.cells.models import Models, predictions
-from mialab.cells.pipeline import evaluated
+from mialab.cells.answered import Answered
+from mialab.cells.models import predictions
 from mialab.cells.rows import curve, devices, gains, rows, setting
 from mialab.cells.shadows import Shadows, references
+from mialab.cells.trained import Trained
 from mialab.engine.store import Cell, Config
 from mialab.seeds import derive
 
@@ -49,7 +50,7 @@ class Attacked(Config):
     KIND: ClassVar[str] = "attacked"
     VERSION: ClassVar[int] = 2
 
-    target: Models
+    target: Answered
     epoch: int
     models: int = 1
     size: int = 1
@@ -86,6 +87,8 @@ class Attacked(Config):
             return f"{number} shadows: choose an even number, so that each sample is in half of them"
         if shadow.models < self.size:
             return f"for ensembles of {self.size}, a shadow must have as many models, not {shadow.models}"
+        if not isinstance(self.target, Trained):
+            return "nobody knows how these models were trained, so that no shadow can be trained alike: leave them out"
         own, theirs = self.target.pipeline, shadow.pipeline
         if theirs.phases == own.phases and self.epoch not in shadow.epochs:
             return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epochs}"
@@ -109,7 +112,7 @@ class Attacked(Config):
     def _own_columns(self) -> dict[str, Any]:
         access = "white box" if self.white_box else "black box"
         columns: dict[str, Any] = {"models": self.size, "fusion": self.fusion, "access": access}
-        if self.shadow is not None:
+        if self.shadow is not None and isinstance(self.target, Trained):
             columns["shadows"] = self.shadows
             if self.shadow.pipeline.phases != self.target.pipeline.phases:
                 columns["shadow_method"] = self.shadow.pipeline.method
@@ -119,8 +122,8 @@ class Attacked(Config):
         """The versions of the attacks that are run, and of the fusion."""
         return attacks.versions(self.attacks) | {f"fusion {self.fusion}": fusion.get(self.fusion).version}
 
-    def needs(self) -> tuple[Models | Shadows, ...]:
-        models = self.target.cells(self.models)
+    def needs(self) -> tuple[Config, ...]:
+        models: tuple[Config, ...] = self.target.cells(self.models)
         return models if self.shadow is None else (*models, *self.shadow.cells(self.shadows))
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
@@ -169,7 +172,7 @@ class Attacked(Config):
     def _x(self) -> np.ndarray | None:
         """The samples themselves, if any attack looks at them."""
         needed = any("x" in attacks.get(name).needs for name in self.attacks)
-        return evaluated(self.target.pipeline).x().numpy() if needed else None
+        return self.target.seen().x().numpy() if needed else None
 
     def _curves(self, of: dict, first: Cell, report: audit.Report) -> list[dict]:
         if not self.curves:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mialab import attacks, audit, metrics
-from mialab.cells.models import Models
+from mialab.cells.answered import Answered
 from mialab.engine.store import Cell
 
 
@@ -52,8 +52,8 @@ def _best_epoch(result: audit.Result) -> float | None:
     return max((point["accuracy"] for point in result.curve if "accuracy" in point), default=None)
 
 
-def setting(target: Models, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:
-    """What an audit is of: the pipeline's columns, epoch, learning_rate (at its end), then the columns given.
+def setting(target: Answered, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:
+    """What an audit is of: the target's columns, epoch, learning_rate (at its end), then the columns given.
 
     first: the cell of the target's first models.
     """
