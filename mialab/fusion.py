@@ -145,7 +145,31 @@ class Logit(FusionRule):
         return logits.mean(dim=0).log_softmax(dim=-1)
 
 
-RULES: dict[str, FusionRule] = {rule.name: rule for rule in (Confidence(), Logit())}
+@dataclass(frozen=True)
+class Vote(FusionRule):
+    """Each class's share of the models that choose it (the ensemble paper, 2.1): "majority vote"; of equals the first.
+
+    What one model says is its label alone; a class without a vote has the log-probability -inf.
+    """
+
+    name = "vote"
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self.confidences(logits))
+
+    def confidences(self, logits: np.ndarray) -> np.ndarray:
+        models, n, classes = logits.shape
+        votes = np.zeros((n, classes))
+        for one in logits:
+            votes[np.arange(n), one.argmax(axis=1)] += 1
+        return votes / models
+
+    def of_softmaxes(self, probabilities: np.ndarray) -> np.ndarray:
+        return self.confidences(probabilities)
+
+
+RULES: dict[str, FusionRule] = {rule.name: rule for rule in (Confidence(), Logit(), Vote())}
 
 
 def get(rule: str | FusionRule) -> FusionRule:

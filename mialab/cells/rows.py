@@ -22,6 +22,17 @@ def rows(setting: dict, seed: int, reports: Sequence[audit.Report]) -> list[dict
     return [{**setting, "attack": name, "seed": seed, **_columns(reports, name)} for name in reports[0].attacks]
 
 
+def spread(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | None]:
+    """auc_deviation: the standard deviation of the attack's AUC over several audits of other models.
+
+    None for one audit, and where an AUC cannot be told.
+    """
+    found = [report.attacks[attack].everyone.auc for report in reports]
+    values = [auc.value for auc in found if auc is not None]
+    told = len(values) == len(reports) > 1
+    return {"auc_deviation": float(np.std(values, ddof=1)) if told else None}
+
+
 def gains(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | None]:
     """What Algorithm 1 of the pruning paper looks at, means over the audits; None where it cannot be told.
 

@@ -62,7 +62,7 @@ def add(commands) -> None:
     option("file", metavar="FILE.npz", help="arrays logits (or probabilities), labels and member; see below")
     option("--attack", metavar="NAME", action="append", type=_attack, help="one to run; repeatable; see below")
     option("--reference", metavar="REF.npz", help="outputs of reference models, for LiRA, RMIA and shadow attacks")
-    option("--fusion", choices=("confidence", "logit"), default="confidence", help="what is averaged over the models")
+    option("--fusion", choices=("confidence", "logit", "vote"), default="confidence", help="how models become one")
     option("--white-box", action="store_true", help="neural attacks see all models' confidences side by side")
     option("--known", metavar="SHARE", type=_share, default=0.8, help="share of each class and side, see below (0.8)")
     option("--split", choices=("random", "file-order"), default="random", help="known at random, or the first ones")

@@ -201,7 +201,7 @@ def check_accuracy(name: str, number: int, *, measured: float, carried: float) -
         raise DataError(
             f"model {number} of {name} answers {100 * measured:.2f} % of the test images rightly, its file says "
             f"{100 * carried:.2f} % (at most {100 * TOLERANCE:g} points apart are allowed): the images or their "
-            "scaling are not those of its training; load the data set anew, and leave mean and std as they are published"
+            "scaling are not those of its training; load the data set anew, and leave mean and std as published"
         )
 
 
