@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import released_cases
 import torch
 from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, random_models, shadows_cell
 
@@ -29,6 +30,7 @@ from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
+from mialab.cells.released import Released
 from mialab.cells.shadows import Shadows
 from mialab.engine.store import Cell, closure
 from mialab.splits import NASR, Arrangement
@@ -68,6 +70,8 @@ QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-in
 BIAS_FREE = Models(replace(SEVERAL.pipeline, model="mlp6_5"), epochs=(4,), weights=(4,))
 ALONE = altered(LARGE, count=1)
 AUDITS = tuple(Attacked(replace(ALONE, epochs=(epoch,)), epoch, attacks=("gap", "confidence")) for epoch in (1, 2, 3))
+with released_cases.planted():
+    RELEASED = Released(released_cases.NAME, count=2, samples=(100, 100))
 SMALL = {
     "models": {"one": ONE, "several": SEVERAL, "second phase": TWO_PHASES},
     "shadows": {"two": Shadows(ONE.pipeline, (4,), count=2), "ensemble": Shadows(HALVES, (4,), models=2)},
@@ -80,6 +84,7 @@ SMALL = {
     },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
+    "released": {"both": RELEASED},
     "inherited": {
         "target": Inherited(BIAS_FREE, attacks=("gap", "confidence")),
         "drawn": Inherited(BIAS_FREE, per_weight=6, count=2, attacks=("gap", "confidence")),
@@ -90,7 +95,8 @@ SMALL = {
 def tiny_cells(kind: str) -> dict:
     """The version of a kind, and the numbers of its tiny cells: {"version", "numbers": {case: {place: number}}}."""
     (version,) = {config.VERSION for config in SMALL[kind].values()}
-    numbers = {case: dict(numbers_of(made(config, inputs(config)))) for case, config in SMALL[kind].items()}
+    with released_cases.planted():
+        numbers = {case: dict(numbers_of(made(config, inputs(config)))) for case, config in SMALL[kind].items()}
     return {"version": version, "numbers": numbers}
 
 

@@ -50,9 +50,8 @@ class Released(Answered):
     def __post_init__(self) -> None:
         there, size = len(self._set.files), known.known(self.data)
         if self.count < 1 or self.first < 0 or self.first + self.count > there:
-            raise ValueError(
-                f"Released: choose from the {there} models of {self._name}, not {self.first}, {self.count}"
-            )
+            asked = f"{self.count} from number {self.first} on"
+            raise ValueError(f"Released: {self._name} has models 0 to {there - 1}: choose from these, not {asked}")
         official = size.train or 0
         if self.samples and not (1 <= self.samples[0] <= official and 1 <= self.samples[1] <= size.rows - official):
             most = f"{official} and {size.rows - official}"
