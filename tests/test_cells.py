@@ -33,6 +33,7 @@ from mialab.cells.recorder import Recorder
 from mialab.cells.released import Released
 from mialab.cells.shadows import Shadows
 from mialab.engine.store import Cell, closure
+from mialab.models import released
 from mialab.splits import NASR, Arrangement
 from mialab.training import Phase
 
@@ -240,6 +241,11 @@ def only_one_model_of_a_shadow(patch):
     patch.setattr(References, "of_ensembles", one)
 
 
+def other_scaling(patch):
+    own = released.ours
+    patch.setattr(released, "ours", lambda published, *rest: own(replace(published, std=(0.2, 0.2, 0.2)), *rest))
+
+
 CHANGES = {
     "half the epochs": ("models", lambda patch: patch.setattr(Recorder, "after_epoch", shorter)),
     "a lower learning rate": ("models", slower),
@@ -255,6 +261,7 @@ CHANGES = {
         "queried",
         lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (1.0, 2.0, 4.0, 8.0)),
     ),
+    "images scaled otherwise": ("released", other_scaling),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),
     "known samples for the others": ("attacked", judged_on_the_known),
@@ -273,12 +280,16 @@ def test_a_change_of_method_without_a_raised_version_is_caught(change, monkeypat
 def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
     weights, outputs = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
-    def rounded_model(*arguments, build=models.build, **options):
-        model = build(*arguments, **options)
-        with torch.no_grad():
-            for part in model.parameters():
-                part.mul_(1 + ROUNDING * torch.randn(part.shape, generator=weights))
-        return model
+    def rounded(make):
+        def rounded_model(*arguments, **options):
+            model = make(*arguments, **options)
+            with torch.no_grad():
+                for part in model.parameters():
+                    if not part.is_meta:  # built for its shapes alone
+                        part.mul_(1 + ROUNDING * torch.randn(part.shape, generator=weights))
+            return model
+
+        return rounded_model
 
     def rounded_inputs(config):
         cells = inputs(config)
@@ -288,8 +299,10 @@ def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
                     array *= 1 + ROUNDING * outputs.normal(size=array.shape).astype(np.float32)
         return cells
 
-    monkeypatch.setattr(models, "build", rounded_model)
-    found = {case: dict(numbers_of(made(config, rounded_inputs(config)))) for case, config in SMALL[kind].items()}
+    monkeypatch.setattr(models, "build", rounded(models.build))
+    monkeypatch.setattr(released, "network", rounded(released.network))
+    with released_cases.planted():
+        found = {case: dict(numbers_of(made(config, rounded_inputs(config)))) for case, config in SMALL[kind].items()}
     assert fault(kind, {**baselines()[kind], "numbers": found}, baselines()[kind]) is None
 
 

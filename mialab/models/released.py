@@ -5,7 +5,7 @@
 repository states no licence, so that the files are fetched from it and never passed on.
 
 A checkpoint is known by its content: the SHA-256 over each entry's name and bytes in their order. So a copy without the
-optimizer's state is as good as the original. Explained in the chapter "Agreement".
+optimizer's state is as good as the original.
 """
 
 from __future__ import annotations
