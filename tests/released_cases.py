@@ -13,7 +13,7 @@ from mialab import data, models
 from mialab.models import released
 
 NAME = "planted"
-SHAPE, CLASSES = data.known.known("textures").shape, data.known.known("textures").classes
+SHAPE, CLASSES = data.known.known("fashion").shape, data.known.known("fashion").classes
 
 
 def theirs(number, model="small_cnn"):
@@ -34,7 +34,7 @@ def published(count=2, **changes):
     """The set, its checksums those of `theirs`."""
     contents = [released.content(theirs(number)) for number in range(count)]
     whole = released.Published(
-        data="textures",
+        data="fashion",
         model="small_cnn",
         epoch=7,
         mean=(0.5,) * SHAPE[0],

@@ -243,7 +243,7 @@ def only_one_model_of_a_shadow(patch):
 
 def other_scaling(patch):
     own = released.ours
-    patch.setattr(released, "ours", lambda published, *rest: own(replace(published, std=(0.2, 0.2, 0.2)), *rest))
+    patch.setattr(released, "ours", lambda published, *rest: own(replace(published, std=(0.2,)), *rest))
 
 
 CHANGES = {
