@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What to do with a GPU that is lent for nine minutes: tests, two benchmarks, then as much of Figure 1 as time allows.
+# What to do with a GPU that is lent for nine minutes: tests, two benchmarks, then as much of an experiment as time allows.
 #
 #   benchmarks/gpu.sh OUT [--toy]
 #
@@ -14,6 +14,9 @@
 #   PARTS          folder of cifar10-*.tar, made by benchmarks/cifar_parts.py: unpacked into MIALAB_DATA, one or both
 #   RESUME         folder of an earlier OUT
 #   MINUTES        in all (9)
+#   RUN            the experiment, in words of `mialab run` (ensemble/figure1 --preset course); then, say,
+#                  "pruning/table1 --preset course --where data=cifar10", table5, table6, figure2 and figure3
+#   ALONE          not empty: neither tests nor benchmarks
 set -uo pipefail
 out=$(mkdir -p "${1:?give the folder for the results}" && cd "$1" && pwd)
 toy=${2:-}
@@ -41,16 +44,16 @@ if [ "$toy" = --toy ]; then
     step tests 60 "$python" -m pytest -q -p no:cacheprovider tests/test_training.py
     step precision 30 "$python" benchmarks/precision.py --toy
     step training 40 "$python" benchmarks/training.py --toy
-    figure=(ensemble/figure1 --preset smoke --seeds 1 --only 1/5)
-else
+    RUN="ensemble/figure1 --preset smoke --seeds 1 --only 1/5"
+elif [ -z "${ALONE:-}" ]; then
     step tests 100 "$python" -m pytest -q -rs -p no:cacheprovider $tests tests/test_seeds.py
     step precision 60 "$python" benchmarks/precision.py 3
     step training 90 "$python" benchmarks/training.py --families
-    figure=(ensemble/figure1 --preset course)
 fi
+read -ra asked <<<"${RUN:-ensemble/figure1 --preset course}"
 "$python" benchmarks/archives.py pack "$MIALAB_STORE" "$out" --every 20 >"$out/archives.txt" 2>&1 &
 packer=$!
-step figure1 3600 "$python" -m mialab run "${figure[@]}"
+step run 3600 "$python" -m mialab run "${asked[@]}"
 kill "$packer" 2>/dev/null
 wait "$packer" 2>/dev/null
 step packed 60 "$python" benchmarks/archives.py pack "$MIALAB_STORE" "$out"

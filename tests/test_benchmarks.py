@@ -75,7 +75,7 @@ def test_a_lent_gpu_s_script_runs_on_a_cpu(tmp_path):
         timeout=400,
     )
     steps = dict(re.findall(r"^(\w+): exit (\d+)", (out / "steps.txt").read_text(), flags=re.M))
-    assert done.returncode == 0 and steps.keys() == {"tests", "precision", "training", "figure1", "packed"}, done.stdout
+    assert done.returncode == 0 and steps.keys() == {"tests", "precision", "training", "run", "packed"}, done.stdout
     told = {name: (out / f"{name}.txt").read_text()[-500:] for name in steps}
     assert set(steps.values()) == {"0"}, told
     assert "small_cnn" in told["precision"] and "bare loop" in (out / "training.txt").read_text()

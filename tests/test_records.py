@@ -448,13 +448,13 @@ def test_claims_are_decided_where_a_record_has_all_lines_and_undecided_where_it_
     places = tuple({"data": name, "model": "lenet5"} for name in ("mnist", "digits"))
     gain = Effect("auc", {"models": Last(), "attack": "gap"}, {"models": First(), "attack": "gap"})
     claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
-    for cell in toy.grid("course"):
+    for cell in toy.grid("paper"):
         store.get(cell)
-    record(toy, "course", store, where={"data": "mnist"})
+    record(toy, "paper", store, where={"data": "mnist"})
     assert judged() == [("supported", 0), ("not run", 0)]
-    record(toy, "course", store, where={"data": "digits", "models": [1, 2]})
-    assert judged() == [("supported", 0), ("undecided", 3)], "four models, the last of all, are still to come"
-    record(toy, "course", store, where={"data": "digits", "models": 4})
+    record(toy, "paper", store, where={"data": "digits", "models": [1, 2]})
+    assert judged() == [("supported", 0), ("undecided", 5)], "four models, the last of all, are still to come"
+    record(toy, "paper", store, where={"data": "digits", "models": 4})
     assert judged() == [("supported", 0), ("supported", 0)]
 
 
@@ -464,25 +464,25 @@ def test_a_result_of_some_lines_alone_decides_no_claim_on_lines_that_were_left_o
     claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
 
     def reasons(where):
-        found = claims.verdicts([local(several, "course", store, where=where)], [claim])
+        found = claims.verdicts([local(several, "paper", store, where=where)], [claim])
         return {verdict.setting["data"]: (verdict.verdict, verdict.reason) for verdict in found}
 
-    for cell in several.grid("course"):
+    for cell in several.grid("paper"):
         store.get(cell)
     whole = reasons(None)
     assert reasons({"data": "mnist"}) == {"mnist": whole["mnist"], "digits": ("not run", "")}
-    part = local(several, "course", store, where={"models": 2})
-    assert (part.missing, part.missing_lines(), part.missing_at({"data": "mnist"})) == (0, [], 3)
+    part = local(several, "paper", store, where={"models": 2})
+    assert (part.missing, part.missing_lines(), part.missing_at({"data": "mnist"})) == (0, [], 5)
     assert part.missing_at({"data": "svhn"}) == 0
 
     def models(preset, seed):
         return tuple(replace(cell, models=number) for cell in several.cells(preset, seed)[::2] for number in (1, 2, 4))
 
     three = replace(several, cells=models)
-    for cell in three.grid("course"):
+    for cell in three.grid("paper"):
         store.get(cell)
-    found = claims.verdicts([local(three, "course", store, where={"models": [1, 2]})], [claim])
-    assert {verdict.reason for verdict in found} == {"3 cells missing"}, "four models are the last of all"
+    found = claims.verdicts([local(three, "paper", store, where={"models": [1, 2]})], [claim])
+    assert {verdict.reason for verdict in found} == {"5 cells missing"}, "four models are the last of all"
 
 
 def test_records_made_at_once_lose_no_line_of_each_other(several, store, folder, monkeypatch):

@@ -16,6 +16,14 @@ POINTS = 3  # fewest points of a trend
 DIRECTIONS = (">", "<", "=")
 # Columns that a configuration fixes. They are counted, not sampled: that all seeds agree on one is no accident.
 COUNTED = frozenset({"weights", "reduction_ratio", "storage_bytes", "multiply_adds", "training_multiply_adds"})
+# The smallest effect of interest where a claim names no other, our choice: one point of a share, 0.01 nats.
+MATTERS = 0.01
+SHARES = frozenset(
+    {
+        *("auc", "balanced_accuracy", "train_accuracy", "test_accuracy", "js", "confidence", "level_js"),
+        *("correct_confidence", "misclassified_confidence", "train_certainty", "test_certainty", "auc_above_plain"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,25 @@ class Effect:
     def counted(self) -> bool:
         """Whether a configuration fixes the effect, so that it may well be the same in every seed."""
         return {self.value} <= COUNTED if isinstance(self.value, str) else set(self.value) <= COUNTED
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a share, or a difference of shares."""
+        return {self.value} <= SHARES if isinstance(self.value, str) else set(self.value) <= SHARES
+
+    def concerns(self, columns: dict) -> bool:
+        """Whether a cell with these columns, not computed yet, may change the effect or its ends."""
+        return any(_may_match(columns, where) for where in (*_several(self.of), *_several(self.minus)))
+
+    def trials(self, rows: Sequence[dict]) -> int | None:
+        """Of how many draws or samples the value is the share, all seeds together: what rows hold as {value}_of.
+
+        None for a difference, and where a row does not say.
+        """
+        if self.minus or not isinstance(self.value, str):
+            return None
+        counted = replace(self, value=f"{self.value}_of").per_seed(rows)
+        return round(sum(counted.values())) if counted.keys() == self.per_seed(rows).keys() != set() else None
 
     def resolved(self, rows: Sequence[dict]) -> Effect:
         """The same effect with First() and Last() replaced by what they stand for in the rows of one setting.
@@ -113,6 +140,18 @@ class Trend:
         """Whether a configuration fixes the slope."""
         return self.effect.counted and self.against.counted
 
+    @property
+    def share(self) -> bool:
+        """A slope is none."""
+        return False
+
+    def concerns(self, columns: dict) -> bool:
+        """Whether a cell with these columns may be a point of it."""
+        return self.effect.concerns(columns) or self.against.concerns(columns)
+
+    def trials(self, rows: Sequence[dict]) -> None:
+        """A slope has none."""
+
     def resolved(self, rows: Sequence[dict]) -> Trend:
         """The same trend with First() and Last() replaced, as in `Effect.resolved`."""
         return replace(self, effect=self.effect.resolved(rows), against=self.against.resolved(rows))
@@ -149,7 +188,8 @@ class Claim:
     direction: ">" or "<", the effect lies above or below `null`; or "=", it lies within `margin` of it.
     settings: the paper's own data and architecture, one filter each; each architecture found is judged by itself.
     stand_ins: what may speak for itself where the paper's own is out of reach, never in the paper's name.
-    choice: what in null and margin is our reading of the words.
+    choice: what in null and margin is our reading of the words. least: the smallest effect of interest, above or below
+    a null of 0; None takes 0.01 for shares and nats, and none for others.
     """
 
     id: str
@@ -164,12 +204,20 @@ class Claim:
     null: float = 0.0
     margin: float = 0.0
     choice: str = ""
+    least: float | None = None
 
     def __post_init__(self):
         if self.direction not in DIRECTIONS or (self.direction == "=") != (self.margin > 0):
             raise ValueError(
                 f"claim {self.id}: direction is >, <, or = with a margin above 0 (found {self.direction!r})"
             )
+
+    @property
+    def matters(self) -> float:
+        """The smallest effect of interest; 0 where a border or a margin of the claim's own says what matters."""
+        if self.direction == "=" or self.null:
+            return 0.0
+        return self.least if self.least is not None else MATTERS if self.effect.share else 0.0
 
     @property
     def test(self) -> str:
@@ -200,6 +248,13 @@ def matches(row: dict, where: Filter) -> bool:
         column in row and (row[column] in wanted if isinstance(wanted, tuple) else row[column] == wanted)
         for column, wanted in where.items()
     )
+
+
+def _may_match(columns: dict, where: Filter) -> bool:
+    """Whether rows of a cell may match; where an end is asked for, any cell of the filter's method may be it."""
+    if any(isinstance(wanted, First | Last) for wanted in where.values()):
+        where = {"method": where["method"]} if "method" in where else {}
+    return matches(columns, {name: wanted for name, wanted in where.items() if name in columns})
 
 
 def _several(where: Filter | tuple[Filter, ...]) -> tuple[Filter, ...]:

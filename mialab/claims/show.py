@@ -8,22 +8,28 @@ from collections.abc import Sequence
 
 from mialab.claims.claim import Claim, Filter
 from mialab.claims.printed import Finding, audit
-from mialab.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict
+from mialab.claims.verdict import NO_EFFECT, NOT_RUN, UNDECIDED, VERDICTS, Verdict, over_all
 from mialab.names import unknown
 
 PAPERS = ("ensemble", "pruning")
 WIDTH = 120
-CHANCE = 0.05  # of an interval that misses
+MISSES = 0.025  # of the times an interval lies wholly on one side of the truth, at most
 LEGEND = (
     "A verdict comes from the 95 % interval of the effect over seeds (Student's t). supported: all of it lies where "
-    "the claim puts the effect. contradicted: none of it does. undecided: it holds the border (0, for an effect above "
-    "or below 0), or there is no interval (fewer than two seeds, or the same number in all of them where it is not a "
-    "count), or cells of the result are missing. not run: there is no result, or both sides of the comparison are one.",
+    "the claim puts the effect. contradicted: none of it does. no relevant effect: all of it is nearer to 0 than the "
+    "smallest effect of interest, 0.01 where the claim names no other (our choice), on whichever side. undecided: it "
+    "holds the border (0, for an effect above or below 0), or there is no interval (fewer than three seeds, or the "
+    "same number in all of them where it is neither a count nor a share of known trials), or cells of the result are "
+    "missing. not run: there is no result, or both sides of the comparison are one. 'Within 0 ± m' is supported by two "
+    "one-sided tests at 2.5 % each.",
+    "Over all: a sentence is about all of its paper's settings, and supported only if each of them is. flips at: the "
+    "border, margin or smallest effect of interest at which this interval would no longer decide so.",
     "A seed is a repetition: a fresh draw of the data where they are synthetic (textures), else another training and "
     "another share known to the attacker on the same data. On those, an interval says nothing of other data.",
-    "The papers' own data and architectures are judged at presets course and paper only; a stand-in speaks for itself, "
-    "at every preset. Of several results one is judged, and which one does not depend on what it says: none that is "
-    "superseded if there is another; then one that lacks no cell; one with two seeds or more; the larger preset; more "
+    "The papers' own data and architectures are judged at preset paper only; a stand-in speaks for itself, at every "
+    "preset, and the papers' own settings with fewer epochs (preset course) count as stand-ins. Of several results one "
+    "is judged, and which one does not depend on what it says: none that is superseded if there is another; then one "
+    "that lacks no cell; one with three seeds or more; the larger preset; more "
     "seeds; recorded before local. Results of different devices are never pooled. paper: the same effect "
     "in the paper's own tables.",
 )
@@ -35,8 +41,12 @@ def text(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str 
     Claims that were not run are counted by experiment; verdict="not run" lists them. paper, verdict: only these; with a
     verdict, the audit is left out. Raises ValueError for an unknown one, with close names.
     """
-    chosen, listed = _chosen(verdicts, paper, verdict), verdict == NOT_RUN
-    blocks = [_of_paper(name, own, listed) for name in PAPERS if (own := [v for v in chosen if v.claim.paper == name])]
+    chosen, listed, whole = _chosen(verdicts, paper, verdict), verdict == NOT_RUN, _over_all(verdicts)
+    blocks = [
+        _of_paper(name, own, whole, listed=listed)
+        for name in PAPERS
+        if (own := [v for v in chosen if v.claim.paper == name])
+    ]
     blocks += [[line for part in (*LEGEND, chance(chosen)) for line in _wrapped(part)]]
     if verdict is None:
         blocks.append(_printed([finding for finding in audit() if paper in (None, finding.check.paper)]))
@@ -46,27 +56,28 @@ def text(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str 
 def to_dict(verdicts: Sequence[Verdict], *, paper: str | None = None, verdict: str | None = None) -> dict:
     """The same as JSON types: {"version": 1, "claims": [CLAIM], "printed": [CHECK]}.
 
-    CLAIM: {"id", "paper", "section", "sentence", "experiment", "test", "choice", "verdicts": [{"verdict", "setting",
-    "stand_in", "effect": {"value", "low", "high"} or None, "seeds", "missing", "reason", "compared", "preset",
-    "origin", "device" (None of a local result), "paper_effect"}]}. CHECK: {"id", "paper", "where", "sentence",
-    "consistent", "numbers"}. Raises ValueError as `text` does.
+    CLAIM: {"id", "paper", "section", "sentence", "experiment", "test", "choice", "matters", "over_all", "verdicts":
+    [{"verdict", "setting", "stand_in", "effect": {"value", "low", "high"} or None, "flips_at", "seeds", "missing",
+    "reason", "compared", "preset", "origin", "device" (None of a local result), "paper_effect"}]}. CHECK: {"id",
+    "paper", "where", "sentence", "said", "consistent", "numbers"}. Raises ValueError as `text` does.
     """
-    chosen = _chosen(verdicts, paper, verdict)
+    chosen, whole = _chosen(verdicts, paper, verdict), _over_all(verdicts)
     findings = audit() if verdict is None else []
     return {
         "version": 1,
-        "claims": [_claim_dict(claim, own) for claim, own in _by_claim(chosen)],
+        "claims": [_claim_dict(claim, own, whole[claim.id]) for claim, own in _by_claim(chosen)],
         "printed": [_finding_dict(finding) for finding in findings if paper in (None, finding.check.paper)],
     }
 
 
 def judged_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     """A row for each verdict that rests on a result, for `notebook.table`."""
+    whole = _over_all(verdicts)
     return [
         {
-            "claim": _said(verdict.claim),
+            "claim": _said(verdict.claim) + _whole(verdict.claim, whole),
             "verdict": verdict.verdict,
-            "effect": f"{effect_text(verdict)}; {_to_be(verdict.claim)}",
+            "effect": f"{effect_text(verdict)}; {_to_be(verdict.claim)}{_flips(verdict)}",
             "measured on": f"{_where(verdict)}; {plural(verdict.seeds, 'seed')}",
         }
         for verdict in verdicts
@@ -107,14 +118,18 @@ def count(verdicts: Sequence[Verdict]) -> str:
 
 
 def chance(verdicts: Sequence[Verdict]) -> str:
-    """One sentence: how many of these verdicts would come out wrong by chance alone."""
-    judged = sum(verdict.effect is not None and not verdict.reason for verdict in verdicts)
-    if not judged:
-        return "None of these verdicts rests on an interval."
+    """How many of these verdicts are wrong by chance, at most and in the mean over repetitions of everything."""
+    judged = [verdict for verdict in verdicts if verdict.effect is not None and not verdict.reason]
+    sampled = sum(not verdict.claim.effect.counted for verdict in judged)
+    if not sampled:
+        return "None of these verdicts rests on an interval with sampling error."
+    decided = sum(not verdict.claim.effect.counted and verdict.verdict != UNDECIDED for verdict in judged)
     return (
-        f"{judged} of these verdicts rest on an interval. One such interval in 20 misses: if there were no effect at "
-        f"all, about {CHANCE * judged:.1f} of them would come out supported or contradicted by chance. They share "
-        "runs, so that such errors come in groups."
+        f"{sampled} of these verdicts rest on an interval with sampling error, and {decided} of them decide something. "
+        f"Whatever is true, an interval decides wrongly on a given side in at most {100 * MISSES:g} % of all cases. So "
+        f"in the mean at most {MISSES * sampled:.1f} of the {sampled} are wrong, and {2 * MISSES * sampled:.1f} if "
+        "every true effect lay exactly on its border. They share runs, so that errors come in groups. What is counted, "
+        "such as weights, has no such error and is left out."
     )
 
 
@@ -165,14 +180,20 @@ def _by_claim(verdicts: Sequence[Verdict]) -> list[tuple[Claim, list[Verdict]]]:
     return [(own[0].claim, own) for own in claims.values()]
 
 
-def _of_paper(paper: str, verdicts: Sequence[Verdict], listed: bool) -> list[str]:
+def _over_all(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    return {claim.id: over_all(own) for claim, own in _by_claim(verdicts)}
+
+
+def _of_paper(paper: str, verdicts: Sequence[Verdict], whole: dict[str, str], *, listed: bool) -> list[str]:
     lines = [f"{paper} paper: {len(_by_claim(verdicts))} claims"]
     for stand_in, name in ((False, "on its own data and architectures"), (True, "on stand-ins")):
         if counted := count([verdict for verdict in verdicts if verdict.stand_in == stand_in]):
             lines.append(f"  {name}: {counted}")
+    said = Counter(whole[claim.id] for claim, _ in _by_claim(verdicts))
+    lines.append("  claims over all of their settings: " + ", ".join(f"{said[k]} {k}" for k in VERDICTS if said[k]))
     waiting = [verdict for verdict in verdicts if verdict.verdict == NOT_RUN]
     shown = waiting if listed else [verdict for verdict in verdicts if verdict.verdict != NOT_RUN]
-    lines += [line for claim, own in _by_claim(shown) for line in _of_claim(claim, own)]
+    lines += [line for claim, own in _by_claim(shown) for line in _of_claim(claim, own, whole[claim.id])]
     return lines + ([] if listed else _counted(waiting))
 
 
@@ -188,16 +209,18 @@ def _counted(waiting: Sequence[Verdict]) -> list[str]:
     return [f"{NOT_RUN}, listed by --verdict '{NOT_RUN}':", *lines] if lines else []
 
 
-def _of_claim(claim: Claim, verdicts: Sequence[Verdict]) -> list[str]:
+def _of_claim(claim: Claim, verdicts: Sequence[Verdict], whole: str) -> list[str]:
     lines = _wrapped(f"{_said(claim)} [effect {_to_be(claim)}]", indent=4)
     for verdict in verdicts:
         if verdict.verdict != NOT_RUN:
             seeds = plural(verdict.seeds, "seed")
-            lines += _wrapped(f"  {verdict.verdict:<12}  {effect_text(verdict):<26}  {seeds:<7}  {_where(verdict)}", 53)
-        if verdict.verdict in (SUPPORTED, CONTRADICTED):
-            lines += _wrapped(f"{'':<16}{verdict.compared}", indent=16)
+            lines += _wrapped(f"  {verdict.verdict:<18}  {effect_text(verdict):<26}  {seeds:<7}  {_where(verdict)}", 59)
+        if verdict.verdict not in (UNDECIDED, NOT_RUN):
+            lines += _wrapped(f"{'':<22}{verdict.compared}{_flips(verdict)}", indent=22)
+    if len(claim.settings) > 1:
+        lines.append(f"  over all: {whole}")
     if missing := [verdict for verdict in verdicts if verdict.verdict == NOT_RUN]:
-        lines += _wrapped(f"  {NOT_RUN:<12}  {claim.experiment}: {_settings(missing)}", indent=16)
+        lines += _wrapped(f"  {NOT_RUN:<18}  {claim.experiment}: {_settings(missing)}", indent=22)
     return lines
 
 
@@ -205,8 +228,21 @@ def _said(claim: Claim) -> str:
     return f"{claim.id} ({claim.section}): {claim.sentence}"
 
 
+def _whole(claim: Claim, whole: dict[str, str]) -> str:
+    return f" Over all {len(claim.settings)} settings: {whole[claim.id]}." if len(claim.settings) > 1 else ""
+
+
 def _to_be(claim: Claim) -> str:
     return f"to be {claim.test}" + (f" ({claim.choice})" if claim.choice else "")
+
+
+def _flips(verdict: Verdict) -> str:
+    if verdict.flips_at is None:
+        return ""
+    number = number_text(verdict.claim, verdict.flips_at)
+    if verdict.claim.direction == "=" or verdict.verdict == NO_EFFECT:
+        return f"; flips at a margin of {number.lstrip('+')}"
+    return f"; flips at {number}"
 
 
 def _settings(verdicts: Sequence[Verdict]) -> str:
@@ -223,12 +259,15 @@ def _on_paper(verdict: Verdict) -> str:
 
 
 def _printed(findings: Sequence[Finding]) -> list[str]:
-    agree = sum(finding.consistent for finding in findings)
-    lines = [f"audit of the printed numbers: {agree} of {len(findings)} checks agree (per cent, points, millions)"]
-    for finding in findings:
-        check, answer = finding.check, "agrees" if finding.consistent else "does not agree"
-        lines += _wrapped(f"{check.id} ({check.where}): {check.sentence}", indent=4)
-        lines += _wrapped(f"  {answer:<14}  {numbers_text(finding)}", indent=18)
+    lines = []
+    for said, what in ((True, "what the papers say"), (False, "what we observe and the papers do not say")):
+        own = [finding for finding in findings if finding.check.said == said]
+        agree = sum(finding.consistent for finding in own)
+        lines.append(f"audit of the printed numbers, {what}: {agree} of {len(own)} agree (per cent, points, millions)")
+        for finding in own:
+            check, answer = finding.check, "agrees" if finding.consistent else "does not agree"
+            lines += _wrapped(f"{check.id} ({check.where}): {check.sentence}", indent=4)
+            lines += _wrapped(f"  {answer:<14}  {numbers_text(finding)}", indent=18)
     return lines
 
 
@@ -256,15 +295,17 @@ def _wrapped(line: str, indent: int = 0) -> list[str]:
     return body.splitlines()
 
 
-def _claim_dict(claim: Claim, verdicts: Sequence[Verdict]) -> dict:
-    said = {
-        name: getattr(claim, name) for name in ("id", "paper", "section", "sentence", "experiment", "test", "choice")
-    }
-    return {**said, "verdicts": [_verdict_dict(verdict) for verdict in verdicts]}
+def _claim_dict(claim: Claim, verdicts: Sequence[Verdict], whole: str) -> dict:
+    plain = ("id", "paper", "section", "sentence", "experiment", "test", "choice", "matters")
+    said = {name: getattr(claim, name) for name in plain}
+    return {**said, "over_all": whole, "verdicts": [_verdict_dict(verdict) for verdict in verdicts]}
 
 
 def _verdict_dict(verdict: Verdict) -> dict:
-    plain = ("verdict", "stand_in", "seeds", "missing", "reason", "compared", "preset", "origin", "paper_effect")
+    plain = (
+        *("verdict", "stand_in", "flips_at", "seeds", "missing", "reason"),
+        *("compared", "preset", "origin", "paper_effect"),
+    )
     return {
         **{name: getattr(verdict, name) for name in plain},
         "setting": {name: list(v) if isinstance(v, tuple) else v for name, v in verdict.setting.items()},
@@ -274,5 +315,5 @@ def _verdict_dict(verdict: Verdict) -> dict:
 
 
 def _finding_dict(finding: Finding) -> dict:
-    said = {name: getattr(finding.check, name) for name in ("id", "paper", "where", "sentence")}
+    said = {name: getattr(finding.check, name) for name in ("id", "paper", "where", "sentence", "said")}
     return {**said, "consistent": finding.consistent, "numbers": rounded(finding)}

@@ -10,6 +10,10 @@ from mialab.results import reported
 SHARES = {"attack_accuracy": "balanced_accuracy", "test_accuracy": "test_accuracy", "train_accuracy": "train_accuracy"}
 ATTACKS = {"cnn4": "shadow-rahman"}  # all others are attacked by Nasr et al.'s network (pruning paper, section 5.2)
 
+EPSILON = (
+    6.28  # of differential privacy on LeNet-5 (section 5.1); of the four-layer network, quoted, it stands for none
+)
+
 
 def effect(claim: Claim, setting: Filter) -> float | None:
     """A claim's effect as the table of its experiment's name prints it; None where there is none, or no such line."""
@@ -26,6 +30,8 @@ def _rows(paper: str) -> list[dict]:
         if row["paper"] == paper and row["source"].startswith("table"):
             key = row["source"], row["dataset"], row["model"], reported.METHODS.get(row["method"], row["method"])
             line = lines.setdefault(key, dict(zip(("table", "data", "model", "method"), key, strict=True)))
+            if line["method"] == "dp":
+                line["epsilon"] = EPSILON
             line |= {"seed": 0, "label": "all", "attack": ATTACKS.get(row["model"], "nasr-paper")}
             share = SHARES.get(row["metric"])
             line[share or row["metric"]] = row["value"] / 100 if share else row["value"]

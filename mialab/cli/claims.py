@@ -3,9 +3,9 @@
 from mialab.cli import options, output
 
 BELOW = """\
-A verdict (supported, contradicted, undecided, not run) comes from an interval over seeds, never from a point. Results
-are those of this store and the recorded ones, so that a fresh clone has verdicts too. Nothing is computed. The papers'
-own printed numbers are audited below the claims.
+A verdict (supported, contradicted, no relevant effect, undecided, not run) comes from an interval over seeds, never
+from a point. Results are those of this store and the recorded ones, so that a fresh clone has verdicts too. Nothing is
+computed. The papers' own printed numbers are audited below the claims.
 
 examples:
   mialab claims

@@ -286,7 +286,7 @@ def _gamma(preset: str, seed: int) -> tuple[Config, ...]:
 def _table4(preset: str, seed: int) -> tuple[Config, ...]:
     return tuple(
         Inspected(models(pipeline))
-        for setting in SETTINGS[preset]
+        for setting in (*SETTINGS[preset], *(IMAGENET if preset == "paper" else ()))
         for pipeline in (setting.plain(seed), setting.pruned(seed))
     )
 
@@ -486,7 +486,7 @@ TABLE4 = Experiment(
     cells=_table4,
     by=_PLACE,
     values=(
-        *("weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
+        *("test_accuracy", "weights", "all_weights", "reduction_ratio", "storage_bytes", "dense_bytes"),
         *("multiply_adds", "dense_multiply_adds", "inference_seconds", "narrowed_seconds", "residual"),
     ),
     reported=("pruning", "table4"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mialab.engine.grid import Experiment, Where
@@ -31,11 +31,14 @@ class Result:
     curves: tuple[dict, ...] = ()
     left_out: tuple[dict, ...] = ()
 
-    def missing_at(self, place: dict) -> int:
-        """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not."""
+    def missing_at(self, place: dict, concerns: Callable[[dict], bool] = lambda columns: True) -> int:
+        """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not.
+
+        concerns: whether a cell with these columns counts.
+        """
         absent = (*self.lacks, *self.left_out)
-        fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in absent)
-        return self.missing - len(self.lacks) + sum(fits)
+        fits = [columns for columns in absent if all(columns.get(name, v) == v for name, v in place.items())]
+        return self.missing - len(self.lacks) + sum(map(concerns, fits))
 
     def missing_lines(self) -> list[dict]:
         """The columns of each line that lacks a cell, once."""
