@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import released_cases
 import torch
 from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, random_models, shadows_cell
 
@@ -29,8 +30,10 @@ from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
+from mialab.cells.released import Released
 from mialab.cells.shadows import Shadows
 from mialab.engine.store import Cell, closure
+from mialab.models import released
 from mialab.splits import NASR, Arrangement
 from mialab.training import Phase
 
@@ -77,6 +80,8 @@ QUERIES = ("label-augmentation", "label-noise", "gradient-weights", "gradient-in
 BIAS_FREE = Models(replace(SEVERAL.pipeline, model="mlp6_5"), epochs=(4,), weights=(4,))
 ALONE = altered(LARGE, count=1)
 AUDITS = tuple(Attacked(replace(ALONE, epochs=(epoch,)), epoch, attacks=("gap", "confidence")) for epoch in (1, 2, 3))
+with released_cases.planted():
+    RELEASED = Released(released_cases.NAME, count=2, samples=(100, 100))
 SMALL = {
     "models": {
         "one": ONE,
@@ -98,6 +103,7 @@ SMALL = {
     },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
+    "released": {"both": RELEASED},
     "inherited": {
         "target": Inherited(BIAS_FREE, attacks=("gap", "confidence")),
         "drawn": Inherited(BIAS_FREE, per_weight=6, count=2, attacks=("gap", "confidence")),
@@ -108,7 +114,8 @@ SMALL = {
 def tiny_cells(kind: str) -> dict:
     """The version of a kind, and the numbers of its tiny cells: {"version", "numbers": {case: {place: number}}}."""
     (version,) = {config.VERSION for config in SMALL[kind].values()}
-    numbers = {case: dict(numbers_of(made(config, inputs(config)))) for case, config in SMALL[kind].items()}
+    with released_cases.planted():
+        numbers = {case: dict(numbers_of(made(config, inputs(config)))) for case, config in SMALL[kind].items()}
     return {"version": version, "numbers": numbers}
 
 
@@ -254,6 +261,11 @@ def only_one_model_of_a_shadow(patch):
     patch.setattr(References, "of_ensembles", one)
 
 
+def other_scaling(patch):
+    own = released.ours
+    patch.setattr(released, "ours", lambda published, *rest: own(replace(published, std=(0.2,)), *rest))
+
+
 CHANGES = {
     "half the epochs": ("models", lambda patch: patch.setattr(Recorder, "after_epoch", shorter)),
     "a lower learning rate": ("models", slower),
@@ -270,6 +282,7 @@ CHANGES = {
         "queried",
         lambda patch: patch.setattr("mialab.attacks.asking.NOISE_STDS", (1.0, 2.0, 4.0, 8.0)),
     ),
+    "images scaled otherwise": ("released", other_scaling),
     "half the attack's epochs": ("attacked", lambda patch: patch.setattr(neural, "EPOCHS", neural.EPOCHS // 2)),
     "other seeds of attacks": ("attacked", other_attack_seeds),
     "known samples for the others": ("attacked", judged_on_the_known),
@@ -288,12 +301,16 @@ def test_a_change_of_method_without_a_raised_version_is_caught(change, monkeypat
 def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
     weights, outputs = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
-    def rounded_model(*arguments, build=models.build, **options):
-        model = build(*arguments, **options)
-        with torch.no_grad():
-            for part in model.parameters():
-                part.mul_(1 + ROUNDING * torch.randn(part.shape, generator=weights))
-        return model
+    def rounded(make):
+        def rounded_model(*arguments, **options):
+            model = make(*arguments, **options)
+            with torch.no_grad():
+                for part in model.parameters():
+                    if not part.is_meta:  # built for its shapes alone
+                        part.mul_(1 + ROUNDING * torch.randn(part.shape, generator=weights))
+            return model
+
+        return rounded_model
 
     def rounded_inputs(config):
         cells = inputs(config)
@@ -303,8 +320,10 @@ def test_rounding_on_another_machine_is_not_a_change(kind, monkeypatch):
                     array *= 1 + ROUNDING * outputs.normal(size=array.shape).astype(np.float32)
         return cells
 
-    monkeypatch.setattr(models, "build", rounded_model)
-    found = {case: dict(numbers_of(made(config, rounded_inputs(config)))) for case, config in SMALL[kind].items()}
+    monkeypatch.setattr(models, "build", rounded(models.build))
+    monkeypatch.setattr(released, "network", rounded(released.network))
+    with released_cases.planted():
+        found = {case: dict(numbers_of(made(config, rounded_inputs(config)))) for case, config in SMALL[kind].items()}
     assert fault(kind, {**baselines()[kind], "numbers": found}, baselines()[kind]) is None
 
 

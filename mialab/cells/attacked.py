@@ -12,15 +12,17 @@ import numpy as np
 
 from mialab import attacks, audit, fusion, splits
 from mialab.attacks import References
-from mialab.cells.models import Models, predictions
-from mialab.cells.pipeline import evaluated
-from mialab.cells.rows import curve, devices, gains, rows, setting
+from mialab.cells.answered import Answered
+from mialab.cells.models import predictions
+from mialab.cells.rows import curve, devices, gains, rows, setting, spread
 from mialab.cells.shadows import Shadows, references
+from mialab.cells.trained import Trained
 from mialab.engine.store import Cell, Config
 from mialab.seeds import derive
 
 ATTACKS = ("gap", "confidence", "neural-published")
 SAME_SAMPLES = ("data", "samples", "arrangement", "seed")  # fields of a pipeline that decide which samples are attacked
+CHOICES = ("random", "first")
 KNOWN = 0.8  # the ensemble paper's share (section 4.1)
 
 
@@ -30,16 +32,18 @@ class Attacked(Config):
 
     target: the cell of the first `target.count` models; the others differ from it in `first` alone. subsets: how many
     ensembles are audited; figures are their means. Ensembles are drawn from the seed, disjoint as long as models are
-    left, so that `models // size` of them hold every model once; prefixes, as in the ensemble paper's released script,
-    are models=size. fusion, white_box, attacks: as in `mialab.audit`. known: the attacker's share of either side, drawn
-    from the seed.
+    left, so that `models // size` of them hold every model once. choice: "first" takes the first `size` models alone,
+    as the ensemble paper's released script does; "random" draws like None, but rows say so. fusion, white_box, attacks:
+    as in `mialab.audit`. known: the attacker's share of either side, drawn from the seed.
 
     shadow: the cell of the first `shadow.count` shadows, for attacks that need references; the others differ from it in
     `first` alone. Usually a shadow is the target's own pipeline, `Shadows(target.pipeline, epochs, models=size)`; an
     attacker who does not know the defense has others, which are taken at their own last epoch. shadows: how many in
     all, an even number, so that each sample is in half of them. An attack on sensitivity needs single models, and a
     target and shadows that keep it. scores: keep the attacks' scores too. curves: keep the training's curve and those
-    of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too.
+    of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too. With a choice they have
+    `choice` ("random", "first", or "all" models there are), `ensembles` (the number of subsets) and those of
+    `mialab.cells.rows.spread`.
 
     The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where there
     are any, and `shadow_method` where these are made otherwise than the target; curves, of the first ensemble's first
@@ -50,7 +54,7 @@ class Attacked(Config):
     KIND: ClassVar[str] = "attacked"
     VERSION: ClassVar[int] = 2
 
-    target: Models
+    target: Answered
     epoch: int
     models: int = 1
     size: int = 1
@@ -64,6 +68,7 @@ class Attacked(Config):
     scores: bool = False
     curves: bool = False
     gains: bool = False
+    choice: str | None = None
 
     def __post_init__(self) -> None:
         if self.epoch not in self.target.epochs:
@@ -72,6 +77,9 @@ class Attacked(Config):
             raise ValueError(f"Attacked: {self.models} models do not fill cells of {self.target.count} from model 0 on")
         if not 1 <= self.size <= self.models or not 1 <= self.subsets <= math.comb(self.models, self.size):
             raise ValueError(f"Attacked: there are no {self.subsets} subsets of {self.size} of {self.models} models")
+        if self.choice not in (None, *CHOICES) or (self.choice == "first" and self.subsets > 1):
+            asked = f"{self.choice!r} and {self.subsets} subsets"
+            raise ValueError(f"Attacked: choice is None, 'random', or 'first' with one subset, not {asked}")
         fusion.get(self.fusion)  # a ValueError, with close names, where there is no such rule
         if wrong := self._misfit() or self._undisturbed():
             raise ValueError(f"Attacked: {wrong}")
@@ -87,6 +95,8 @@ class Attacked(Config):
             return f"{number} shadows: choose an even number, so that each sample is in half of them"
         if shadow.models < self.size:
             return f"for ensembles of {self.size}, a shadow must have as many models, not {shadow.models}"
+        if not isinstance(self.target, Trained):
+            return "nobody knows how these models were trained, so that no shadow can be trained alike: leave them out"
         own, theirs = self.target.pipeline, shadow.pipeline
         if theirs.phases == own.phases and self.epoch not in shadow.epochs:
             return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epochs}"
@@ -123,7 +133,9 @@ class Attacked(Config):
     def _own_columns(self) -> dict[str, Any]:
         access = "white box" if self.white_box else "black box"
         columns: dict[str, Any] = {"models": self.size, "fusion": self.fusion, "access": access}
-        if self.shadow is not None:
+        if self.choice is not None:
+            columns |= {"choice": "all" if self.size == self.models else self.choice, "ensembles": self.subsets}
+        if self.shadow is not None and isinstance(self.target, Trained):
             columns["shadows"] = self.shadows
             if self.shadow.pipeline.phases != self.target.pipeline.phases:
                 columns["shadow_method"] = self.shadow.pipeline.method
@@ -133,8 +145,8 @@ class Attacked(Config):
         """The versions of the attacks that are run, and of the fusion."""
         return attacks.versions(self.attacks) | {f"fusion {self.fusion}": fusion.get(self.fusion).version}
 
-    def needs(self) -> tuple[Models | Shadows, ...]:
-        models = self.target.cells(self.models)
+    def needs(self) -> tuple[Config, ...]:
+        models: tuple[Config, ...] = self.target.cells(self.models)
         return models if self.shadow is None else (*models, *self.shadow.cells(self.shadows))
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
@@ -164,7 +176,10 @@ class Attacked(Config):
 
     def _rows(self, of: dict, reports: Sequence[audit.Report]) -> list[dict]:
         found = rows(of, self.seed, reports)
-        return [row | gains(row["attack"], reports) for row in found] if self.gains else found
+        for row in found:
+            row |= gains(row["attack"], reports) if self.gains else {}
+            row |= spread(row["attack"], reports) if self.choice else {}
+        return found
 
     def _references(self, shadows: Sequence[Cell]) -> References | None:
         if self.shadow is None:
@@ -185,7 +200,12 @@ class Attacked(Config):
         return kept
 
     def _subsets(self) -> list[list[int]]:
-        """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few."""
+        """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few.
+
+        Or the first models alone.
+        """
+        if self.choice == "first":
+            return [list(range(self.size))]
         draw = np.random.default_rng(derive(self.seed, "subsets", self.size))
         found: dict[tuple[int, ...], None] = {}
         while len(found) < self.subsets:
@@ -196,7 +216,7 @@ class Attacked(Config):
     def _x(self) -> np.ndarray | None:
         """The samples themselves, if any attack looks at them."""
         needed = any("x" in attacks.get(name).needs for name in self.attacks)
-        return evaluated(self.target.pipeline).x().numpy() if needed else None
+        return self.target.seen().x().numpy() if needed else None
 
     def _curves(self, of: dict, first: Cell, report: audit.Report) -> list[dict]:
         if not self.curves:

@@ -11,8 +11,9 @@ import numpy as np
 from scipy.special import softmax
 
 from mialab import metrics
+from mialab.cells.answered import Answered
 from mialab.cells.attacked import Attacked
-from mialab.cells.models import Models, predictions
+from mialab.cells.models import predictions
 from mialab.cells.rows import devices
 from mialab.engine.store import Cell, Config
 
@@ -50,7 +51,7 @@ class ByClass(Config):
         """What tells rows of this cell from others."""
         return self.audit.columns()
 
-    def needs(self) -> tuple[Attacked, Models]:
+    def needs(self) -> tuple[Attacked, Answered]:
         return self.audit, self.audit.target
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:

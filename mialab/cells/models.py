@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mialab import models
 from mialab.cells import recorder
+from mialab.cells.answered import Answered
 from mialab.cells.pipeline import Member, Pipeline, evaluated, rows_of, train
 from mialab.cells.recorder import Recorder
 from mialab.cells.trained import Trained
@@ -22,7 +23,7 @@ from mialab.training.loop import convolves
 
 
 @dataclass(frozen=True)
-class Models(Trained):
+class Models(Trained, Answered):
     """`count` models that come to be as the pipeline says, and what they answer after the named epochs.
 
     epochs: of the last phase, counted from 1, after which logits are kept; 0 for a phase without epochs. weights:

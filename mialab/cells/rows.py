@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mialab import attacks, audit, metrics
-from mialab.cells.models import Models
+from mialab.cells.answered import Answered
 from mialab.engine.store import Cell
 
 
@@ -20,6 +20,17 @@ def rows(setting: dict, seed: int, reports: Sequence[audit.Report]) -> list[dict
     are too few. And member_share: what always saying "member" gets.
     """
     return [{**setting, "attack": name, "seed": seed, **_columns(reports, name)} for name in reports[0].attacks]
+
+
+def spread(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | None]:
+    """auc_deviation: the standard deviation of the attack's AUC over several audits of other models.
+
+    None for one audit, and where an AUC cannot be told.
+    """
+    found = [report.attacks[attack].everyone.auc for report in reports]
+    values = [auc.value for auc in found if auc is not None]
+    told = len(values) == len(reports) > 1
+    return {"auc_deviation": float(np.std(values, ddof=1)) if told else None}
 
 
 def gains(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | None]:
@@ -52,8 +63,8 @@ def _best_epoch(result: audit.Result) -> float | None:
     return max((point["accuracy"] for point in result.curve if "accuracy" in point), default=None)
 
 
-def setting(target: Models, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:
-    """What an audit is of: the pipeline's columns, epoch, learning_rate (at its end), then the columns given.
+def setting(target: Answered, first: Cell, epoch: int, **columns: Any) -> dict[str, Any]:
+    """What an audit is of: the target's columns, epoch, learning_rate (at its end), then the columns given.
 
     first: the cell of the target's first models.
     """

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mialab.cells import recorder
 from mialab.cells.cost import Work
-from mialab.cells.pipeline import Pipeline
+from mialab.cells.pipeline import Evaluated, Pipeline, evaluated
 from mialab.cells.recorder import Recorder
 from mialab.engine.store import Cell, Config
 from mialab.training import Fitted
@@ -64,6 +64,10 @@ class Trained(Config):
     def seeded(self, seed: int) -> Self:
         """The same for another repetition."""
         return self._with(pipeline=self.pipeline.seeded(seed))
+
+    def seen(self) -> Evaluated:
+        """The samples that are answered, and whose they are."""
+        return evaluated(self.pipeline)
 
     def cells(self, number: int) -> tuple[Self, ...]:
         """The cells of numbers 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
