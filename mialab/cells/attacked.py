@@ -12,6 +12,7 @@ import numpy as np
 
 from mialab import attacks, audit, fusion, splits
 from mialab.attacks import References
+from mialab.cells.about import About
 from mialab.cells.answered import Answered
 from mialab.cells.models import predictions
 from mialab.cells.rows import curve, devices, gains, rows, setting, spread
@@ -27,7 +28,7 @@ KNOWN = 0.8  # the ensemble paper's share (section 4.1)
 
 
 @dataclass(frozen=True)
-class Attacked(Config):
+class Attacked(About):
     """Audits of ensembles of `size` out of `models` trained ones, after one epoch.
 
     target: the cell of the first `target.count` models; the others differ from it in `first` alone. subsets: how many
@@ -115,16 +116,6 @@ class Attacked(Config):
         if self.shadow is not None and (epoch := self._shadow_epoch) not in self.shadow.sensitivity:
             return f"{asking[0]} needs the shadows' sensitivity, too: Shadows(..., sensitivity=({epoch},))"
         return None
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.target.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.target.seed
 
     def columns(self) -> dict[str, Any]:
         """What tells rows of this cell from others, as far as it is known before anything is computed."""

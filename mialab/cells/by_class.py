@@ -11,15 +11,16 @@ import numpy as np
 from scipy.special import softmax
 
 from mialab import metrics
+from mialab.cells.about import About
 from mialab.cells.answered import Answered
 from mialab.cells.attacked import Attacked
 from mialab.cells.models import predictions
 from mialab.cells.rows import devices
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 
 
 @dataclass(frozen=True)
-class ByClass(Config):
+class ByClass(About):
     """The pruning paper's section 5.5: what an audit of one model says of each class, and of all samples.
 
     audit: of one model, with `scores`. The cell's info: rows, one for each attack and label (a class's number, or
@@ -38,14 +39,8 @@ class ByClass(Config):
             raise ValueError("ByClass: give an audit of one model with scores=True")
 
     @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.audit.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.audit.seed
+    def about(self) -> Attacked:
+        return self.audit
 
     def columns(self) -> dict[str, Any]:
         """What tells rows of this cell from others."""

@@ -12,10 +12,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mialab import models, training
+from mialab.cells.about import About
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.rows import devices
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 from mialab.seeds import derive, generator
 from mialab.training import Phase
 
@@ -23,7 +24,7 @@ COUNTED = 3  # steps of each phase, the first of which is left out
 
 
 @dataclass(frozen=True)
-class Costed(Config):
+class Costed(About):
     """What it takes to train one model, all phases together.
 
     target: a cell of one model. The cell's info: rows, one, with the target's columns, epoch, seed;
@@ -41,16 +42,6 @@ class Costed(Config):
     def __post_init__(self) -> None:
         if self.target.count > 1:
             raise ValueError(f"Costed: the target is one model, not {self.target.count}")
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.target.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.target.seed
 
     def columns(self) -> dict[str, Any]:
         """What tells its row from others."""

@@ -12,11 +12,12 @@ from torch import nn
 
 from mialab import attacks as registry
 from mialab import audit, fusion, lottery
+from mialab.cells.about import About
 from mialab.cells.attacked import KNOWN, known_mask
 from mialab.cells.models import Models, predictions, rebuild
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import devices, rows, setting
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 from mialab.lottery.ticket import MOST
 from mialab.seeds import derive
 
@@ -24,7 +25,7 @@ SUBSET_SUM = "subset_sum"
 
 
 @dataclass(frozen=True)
-class Inherited(Config):
+class Inherited(About):
     """Audits of one bias-free network after its last epoch, or of subnetworks of random ones that stand for it.
 
     target: a cell of one model, with `weights`. per_weight: random numbers for each of its weights, as in
@@ -61,16 +62,6 @@ class Inherited(Config):
         if not 0 <= self.per_weight <= MOST or self.count < 1 or not self.tolerance > 0:
             asked = f"per_weight from 0 to {MOST}, a count from 1, a tolerance above 0"
             raise ValueError(f"Inherited: choose {asked}, not {self.per_weight}, {self.count}, {self.tolerance}")
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.target.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.target.seed
 
     @property
     def _epoch(self) -> int:

@@ -12,12 +12,13 @@ import torch
 from scipy.special import log_softmax
 from torch import nn
 
+from mialab.cells.about import About
 from mialab.cells.models import Models, predictions, rebuild
 from mialab.cells.pipeline import Evaluated, evaluated
 from mialab.cells.rows import devices
 from mialab.defenses.pruning import compact, report
 from mialab.defenses.pruning.budget import prunable
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 
 BINS = 200  # of the weights' histogram, over [-LARGEST, LARGEST]
 LARGEST = 1.0  # weights beyond stand in the first and last bin
@@ -26,7 +27,7 @@ BATCH = 256  # samples of a timed answer
 
 
 @dataclass(frozen=True)
-class Inspected(Config):
+class Inspected(About):
     """A look into the first model of a cell, after its last epoch.
 
     target: a cell of one model with `weights` after that epoch.
@@ -50,16 +51,6 @@ class Inspected(Config):
         end = self.target.pipeline.last.recipe.epochs
         if end not in self.target.weights or end not in self.target.epochs or self.target.count > 1:
             raise ValueError(f"Inspected: the model itself is needed: Models(..., epochs=({end},), weights=({end},))")
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.target.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.target.seed
 
     def columns(self) -> dict[str, Any]:
         """What tells its row from others."""

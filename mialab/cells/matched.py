@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mialab.cells.about import About
 from mialab.cells.attacked import Attacked
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 
 BY = {"attack": "balanced_accuracy", "accuracy": "test_accuracy"}
 
 
 @dataclass(frozen=True)
-class Matched(Config):
+class Matched(About):
     """Of several audits, the one whose figure is nearest to the pattern's: defenses at the same attack or accuracy.
 
     audits: of one data set, network and method, which differ in `strength`, a column of theirs. pattern: the audit that
@@ -46,14 +47,8 @@ class Matched(Config):
             raise ValueError(f"Matched: an audit lacks the attack {self.attack}, by which they are compared")
 
     @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pattern.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pattern.seed
+    def about(self) -> Attacked:
+        return self.pattern
 
     def columns(self) -> dict[str, Any]:
         """What tells rows of this cell from others, as far as it is known before anything is computed."""

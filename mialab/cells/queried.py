@@ -12,18 +12,19 @@ import numpy as np
 from mialab import attacks as registry
 from mialab import audit, fusion, splits
 from mialab.attacks.target import Target
+from mialab.cells.about import About
 from mialab.cells.attacked import KNOWN, known_mask
 from mialab.cells.models import Models, predictions, rebuild
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import devices, rows, setting
-from mialab.engine.store import Cell, Config
+from mialab.engine.store import Cell
 from mialab.names import unknown
 from mialab.seeds import derive
 from mialab.training.loop import default_device
 
 
 @dataclass(frozen=True)
-class Queried(Config):
+class Queried(About):
     """Attacks on `models` trained models as one ensemble, after their last epoch, that ask more than their logits.
 
     target: the cell of the first `target.count` models, with `weights`; the others differ from it in `first` alone.
@@ -57,16 +58,6 @@ class Queried(Config):
                 raise ValueError(f"Queried: {unknown('attack', name, registry.QUERIES)}")
         if self.samples is not None and not 1 <= self.samples <= self._evaluated:
             raise ValueError(f"Queried: {self.samples} of {self._evaluated} samples; choose from 1 to all, or None")
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.target.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.target.seed
 
     @property
     def _epoch(self) -> int:
