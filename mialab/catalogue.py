@@ -1,6 +1,6 @@
-"""The names of all attacks, with a line on each: the one registry, which loads nothing, so that help is quick.
+"""The names of all attacks and fusions, with a line on each: it loads nothing, so that help is quick.
 
-`mialab.attacks` finds the attacks themselves, and refuses one that has no line here.
+`mialab.attacks` finds the attacks themselves, and refuses one that has no line here; `mialab.fusion` has the rules.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "nasr-paper": "two-branch network on prediction and label, as in the pruning paper",
         "nasr-code": "two-branch network as in its authors' released code",
         "nasr-paper-x": "nasr-paper with a branch that sees the sample: from Python only, where x can be given",
+        "samia": "attention network taught on pruned shadows: from Python only, where sensitivities can be given",
     },
 }
 VARIANTS: tuple[str, ...] = (
@@ -64,3 +65,13 @@ QUERIES: dict[str, str] = {  # from Python only, where the model itself can be g
 }
 USUAL: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
 NAMES: tuple[str, ...] = (*USUAL, *VARIANTS, *QUERIES)
+FUSIONS: dict[str, str] = {  # of an ensemble's models
+    "confidence": "the mean of their confidences",
+    "logit": "the softmax of their mean logit",
+    "vote": "each class's share of their votes",
+    "median": "the median of their confidences",
+    "trimmed-mean": "the mean without the lowest and the highest fifth, class by class",
+    "most-confident": "the surest model of those that give the label which the mean gives",
+    "least-confident": "the least sure of them",
+    "random-agreeing": "one of them at random, always the same for the same input",
+}

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mialab import remedies
+
 ROUNDING = 5e-4  # how far a probability may be off: rounded to three decimals, or in float16 or bfloat16
 ROW_SUM_TOLERANCE = (5e-3, 5e-2)  # least and most: rows of 10 and of 100 classes, each rounded in the same direction
 ARCHIVE, ARRAY = b"PK", b"\x93NUMPY"  # how .npz and .npy files begin
@@ -25,7 +27,8 @@ class AuditError(ValueError):
 class Outputs:
     """What models answered, on samples of which it is known whether they were trained on.
 
-    logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter.
+    logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter. -inf, a class
+        that is ruled out, counts as the probability 0 that it is (see `finite`).
     labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64.
     member: [samples], 1 or True for a sample that the models were trained on, 0 or False for one they were not.
     probabilities: what `from_probabilities` was given, to be averaged as it is; else None.
@@ -38,9 +41,10 @@ class Outputs:
     probabilities: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self):
-        self._set(logits=scores("logits", self.logits))
+        given = getattr(self.logits, "shape", None)
+        self._set(logits=finite(scores("logits", self.logits, ruled_out=True)))
         samples, classes = self.logits.shape[1:]
-        self._set(labels=class_indices(self.labels, samples, classes))
+        self._set(labels=class_indices(self.labels, samples, classes, given=given))
         self._set(member=membership(self.member, (samples,)))
         if self.member.all() or not self.member.any():
             side, other = ("members", "non-members") if self.member.all() else ("non-members", "members")
@@ -141,7 +145,8 @@ def _wanted(found, names, saving):
     if missing or not outputs:
         lacking = " and ".join(([] if outputs else ["logits (or probabilities)"]) + missing)
         held = ", ".join(found[:8]) or "no arrays"
-        raise AuditError(f"found {held}; expected {lacking} too; {saving}")
+        wanted = missing + ([] if outputs else ["logits", "probabilities"])
+        raise AuditError(f"found {held}; expected {lacking} too; {saving}{remedies.renaming(found, wanted)}")
     return [*outputs, *names]
 
 
@@ -149,7 +154,10 @@ def _array(archive, name, saving):
     try:
         array = archive[name]
     except ValueError as error:
-        raise AuditError(f"{name}: cannot be read ({error}); save it as an array of numbers") from None
+        objects = "Object arrays" in str(error)
+        names = "names of classes as labels.astype(str)" if name == "labels" else f"{name}.astype(np.float32)"
+        remedy = f"it holds Python objects, or None: save {names}" if objects else "save it as an array of numbers"
+        raise AuditError(f"{name}: cannot be read ({error}); {remedy}") from None
     if not isinstance(array, np.ndarray):
         raise AuditError(f"{name}: found no NumPy array under that name; {saving}")
     return array
@@ -168,11 +176,11 @@ def _numbers(name, value):
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise AuditError(f"{name}: cannot be made an array ({error})") from None
+        cause, remedy = str(error).partition("\n")[0], remedies.of_no_array(name, value, error)
+        raise AuditError(f"{name}: cannot be made an array ({cause}); {remedy}") from None
     if array.dtype.kind not in "fiub":
-        text = array.dtype.kind in "UST"
-        remedy = f"code it, as in ({name} == 'train').astype(int)" if text else "convert with astype(np.float32)"
-        raise AuditError(f"{name}: found type {array.dtype}; expected real numbers; {remedy}")
+        found = "nothing (None)" if value is None else f"type {array.dtype}"
+        raise AuditError(f"{name}: found {found}; expected real numbers; {remedies.of_type(name, array)}")
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -181,33 +189,63 @@ def _numbers(name, value):
     return array
 
 
-def scores(name: str, value: Any, group: str = "models") -> np.ndarray:
+def scores(name: str, value: Any, group: str = "models", *, ruled_out: bool = False) -> np.ndarray:
     """The array as [group, samples, classes], every number finite; one of "models" may come without its axis.
 
-    Raises AuditError, one line, as all checks here do.
+    ruled_out: -inf may stand beside finite numbers. Raises AuditError, one line, as all checks here do.
     """
     array = _numbers(name, value)
     found = f"{name}: found shape {list(array.shape)}"
     single = group == "models"
     if array.ndim != 3 and not (single and array.ndim == 2):
         expected = f"{'[samples, classes] or ' * single}[{group}, samples, classes]"
-        ensembles = array.ndim == 4 and not single
-        raise AuditError(f"{found}; expected {expected}; {'fuse each ensemble first' if ensembles else 'reshape it'}")
+        raise AuditError(f"{found}; expected {expected}; {remedies.of_shape(name, array.shape, group)}")
     array = array if array.ndim == 3 else array[None]
     count, samples, classes = array.shape
     if not count or not samples:
         raise AuditError(f"{found}, hence no {'samples' if count else group}; expected at least one")
     if classes < 2:
-        remedy = "for one output per sample give the probabilities [1 - p, p]"
+        remedy = remedies.of_one_output(name)
         raise AuditError(f"{found}, hence {classes} classes; expected at least 2; {remedy}")
-    for k, one in enumerate(array):
-        if not (finite := np.isfinite(one)).all():
-            sample, label = np.argwhere(~finite)[0]
+    bad = [_bad(one, ruled_out) for one in array]
+    for k, (one, wrong) in enumerate(zip(array, bad, strict=True)):
+        if wrong is not None:
+            sample, label = np.argwhere(wrong)[0]
             where = f"{group[:-1]} {k}, sample {sample}, class {label}"
-            raise AuditError(
-                f"{name}: found {one[sample, label]} at {where}; expected finite numbers; drop such samples"
-            )
+            others = sum(other is None for other in bad)
+            remedy = remedies.of_numbers(name, group, one, wrong, k=k, others=others)
+            raise AuditError(f"{name}: found {one[sample, label]} at {where}; expected finite numbers; {remedy}")
     return array
+
+
+def _bad(one: np.ndarray, ruled_out: bool) -> np.ndarray | None:
+    """Marks what is no finite number, bool [samples, classes]; None where all are."""
+    wrong = ~np.isfinite(one)
+    if ruled_out and wrong.any():
+        wrong &= ~np.isneginf(one) | np.isneginf(one).all(axis=1, keepdims=True)
+    return wrong if wrong.any() else None
+
+
+def finite(logits: np.ndarray) -> np.ndarray:
+    """Logits [group, samples, classes] whose -inf, a probability of 0, is as small as a zero among `logarithms`.
+
+    It is the smallest positive number of the type, at least float32's, as a probability; or as small as the smallest of
+    all probabilities, where that is smaller.
+    """
+    if not np.isneginf(logits).any():
+        return logits
+    kind = np.result_type(logits, np.float32)
+    changed, totals = logits.astype(kind), []
+    least = float(np.log(np.finfo(kind).smallest_subnormal))
+    for one in changed:
+        top = one.max(axis=1, keepdims=True).astype(np.float64)
+        with np.errstate(over="ignore"):
+            total = top + np.log(np.exp(one - top).sum(axis=1, keepdims=True))
+        totals.append(total)
+        least = min(least, float((one - total)[np.isfinite(one)].min()))
+    for one, total in zip(changed, totals, strict=True):
+        one[:] = np.where(np.isneginf(one), np.maximum(total + least, np.finfo(kind).min), one)
+    return changed
 
 
 def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:
@@ -219,9 +257,21 @@ def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:
             row = one[(sample := int(np.argmax(bad)))]
             what = f"found a row from {row.min():.4g} to {row.max():.4g} that sums to {_sums(row):.6g}"
             where = f"{group[:-1]} {k}, sample {sample}"
-            remedy = "if these are raw outputs, call the array logits"
+            remedy = remedies.of_probabilities(name, array)
             raise AuditError(f"{name}: {what} ({where}); expected none below 0 and a sum of 1; {remedy}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def sensitivities(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """How far probabilities move under noise, an array of this shape: every number finite and none below 0."""
+    array = _numbers(name, value)
+    if array.shape != shape:
+        found = f"found shape {list(array.shape)}; expected {list(shape)}"
+        raise AuditError(f"{name}: {found}; measure it on the very samples, a number for each class")
+    if not (np.isfinite(array) & (array >= 0)).all():
+        remedy = "give mean absolute changes, as mialab.attacks.sensitivity does"
+        raise AuditError(f"{name}: found a number below 0 or none at all; expected finite ones from 0 on; {remedy}")
+    return array
 
 
 def logarithms(probabilities: np.ndarray) -> np.ndarray:
@@ -233,29 +283,34 @@ def logarithms(probabilities: np.ndarray) -> np.ndarray:
     return logs
 
 
-def class_indices(labels: Any, samples: int, classes: int) -> np.ndarray:
-    """The labels [samples] as int64."""
+def class_indices(labels: Any, samples: int, classes: int, *, given: tuple[int, ...] | None = None) -> np.ndarray:
+    """The labels [samples] as int64; given: the shape in which the outputs came."""
+    array = _numbers("labels", labels)
+    if array.shape != (samples,):
+        remedy = remedies.of_labels(array, samples, given)
+        raise AuditError(f"labels: found shape {list(array.shape)}; expected {[samples]}; {remedy}")
     whose = "class indices from 0 on, as many as logits has classes"
-    return _whole("labels", labels, (samples,), classes, f"{whose}: 0 to {classes - 1}")
+    return _whole("labels", array, classes, f"{whose}: 0 to {classes - 1}")
 
 
 def membership(member: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Ones and zeros, [samples] or [shadows, samples], as bool."""
-    return _whole("member", member, shape, 2, "1 for members and 0 for non-members").astype(bool)
-
-
-def _whole(name, value, shape, below, expected):
-    """The array of that shape as int64, every number whole and from 0 to below - 1."""
-    array = _numbers(name, value)
+    array = _numbers("member", member)
     if array.shape != shape:
-        raise AuditError(
-            f"{name}: found shape {list(array.shape)}; expected {list(shape)}; {_reshaping(name, array, shape)}"
-        )
+        remedy = _reshaping("member", array, shape)
+        raise AuditError(f"member: found shape {list(array.shape)}; expected {list(shape)}; {remedy}")
+    return _whole("member", array, 2, "1 for members and 0 for non-members").astype(bool)
+
+
+def _whole(name, array, below, expected):
+    """The array as int64, every number whole and from 0 to below - 1."""
     good = (array >= 0) & (array < below) & (array == np.floor(array))  # NaN is none of these
     if not good.all():
         place = tuple(int(i) for i in np.argwhere(~good)[0])
-        where = ", ".join(f"{axis} {i}" for axis, i in zip(("shadow", "sample")[-len(shape) :], place, strict=True))
-        raise AuditError(f"{name}: found {array[place]} at {where}; expected {expected}; recode it")
+        axes = ("shadow", "sample")[-array.ndim :]
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=True))
+        remedy = remedies.of_label(array, good, below) if name == "labels" else remedies.of_member(array)
+        raise AuditError(f"{name}: found {array[place]} at {where}; expected {expected}; {remedy}")
     return array.astype(np.int64)
 
 
@@ -266,9 +321,9 @@ def _reshaping(name, array, shape):
         return f"use {name}.T" if turned else "one row per shadow, one entry per sample, in the samples' order"
     if array.size == shape[0]:
         return f"use {name}.ravel()"
-    if array.ndim == 2 and len(array) == shape[0]:
-        return f"if it is one-hot, use {name}.argmax(1)"
-    return "one entry per sample, in the samples' order; an ensemble's outputs are [models, samples, classes]"
+    if array.ndim == 2 and array.shape[1] == shape[0]:
+        return "of an ensemble give 1 where a sample is in any model's training set: member.any(axis=0)"
+    return "one entry per sample, in the samples' order"
 
 
 def _wrong_sums(one):

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mialab import models, splits, training
+from mialab import fusion, models, splits, training
 from mialab.cells.models import Models, rebuild
 from mialab.cells.pipeline import Pipeline, evaluated
 from mialab.engine.store import Cell
@@ -50,7 +50,14 @@ def outputs_cell(config, *, samples=400, classes=4):
     history = [{"epoch": epoch, "learning_rate": config.pipeline.last.recipe.lr} for epoch in config.epochs]
     info = {"history": [history] * config.count, "training": [[]] * config.count, "made_with": {"device": "none"}}
     arrays = {"labels": labels, "member": member}
-    return Cell(info, arrays | {f"logits_{epoch}": logits.astype(np.float32) for epoch in config.epochs})
+    arrays |= {f"logits_{epoch}": logits.astype(np.float32) for epoch in config.epochs}
+    return Cell(info, arrays | {f"sensitivity_{epoch}": moved(logits) for epoch in config.sensitivity})
+
+
+def moved(logits):
+    """A sensitivity that goes with them: p (1 - p), as if each logit moved by itself."""
+    p = fusion.softmax(logits)
+    return (p * (1 - p)).astype(np.float32)
 
 
 def shadows_cell(config, *, samples=400, classes=4):
@@ -64,6 +71,7 @@ def shadows_cell(config, *, samples=400, classes=4):
         logits[:, np.arange(samples), labels] += 1.0 + 1.5 * inside[-1]
         answers.append(logits.astype(np.float32))
     arrays = {f"logits_{epoch}": np.stack(answers) for epoch in config.epochs}
+    arrays |= {f"sensitivity_{epoch}": moved(np.stack(answers)) for epoch in config.sensitivity}
     arrays |= {"member": np.stack(inside), "labels": labels}
     return Cell({"made_with": {"device": "none"}}, arrays)
 

@@ -176,7 +176,8 @@ BAD_ARRAYS = {
     "a column of members": (files(member=MEMBER[:, None]), r"member: found shape \[11, 1\].*ravel"),
     "a scalar label": (files(labels=np.int64(1)), r"labels: found shape \[\]"),
     "NaN": (files(logits=put(LOGITS, (2, 1), np.nan)), "found nan at model 0, sample 2, class 1"),
-    "infinity": (files(logits=put(LOGITS, (2, 1), -np.inf)), "found -inf at model 0, sample 2, class 1"),
+    "infinity": (files(logits=put(LOGITS, (2, 1), np.inf)), "found inf at model 0, sample 2, class 1"),
+    "every class ruled out": (files(logits=put(LOGITS, 2, -np.inf)), "found -inf at model 0, sample 2, class 0"),
     "beyond float64": (files(logits=np.full((11, 4), np.longdouble("1e4000"))), "found inf"),
     "label too large": (files(labels=put(LABELS, 3, 4)), "labels: found 4 at sample 3; expected class .*0 to 3"),
     "negative label": (files(labels=put(LABELS, 3, -1)), "labels: found -1 at sample 3"),
@@ -341,7 +342,7 @@ def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data):
         ({"attacks": [None]}, "attacks: found None; expected names or objects of class Attack"),
         ({"attacks": 5}, "attacks: found 5; expected names"),
         ({"split": "sorted"}, "split: found 'sorted'; expected random or file-order"),
-        ({"fusion": "median"}, "no fusion 'median'"),
+        ({"fusion": "geometric"}, "no fusion 'geometric'"),
         ({"attacks": ["confidense"]}, "unknown attack 'confidense'; did you mean confidence"),
     ],
 )
@@ -657,7 +658,13 @@ def test_the_json_has_exactly_the_documented_keys_and_plain_values():
     figures = {"auc": None, "auc_interval": None, "balanced_accuracy": None, "balanced_accuracy_interval": None}
     figures |= {"tpr": tpr, "tpr_interval": tpr, "evaluated": sides}
     attack = {**figures, "correct": figures, "misclassified": figures}
-    expected = {"version": None, "samples": sides, "accuracy": sides, "attacks": {"gap": attack, "loss": attack}}
+    expected = {
+        "version": None,
+        "notes": None,
+        "samples": sides,
+        "accuracy": sides,
+        "attacks": {"gap": attack, "loss": attack},
+    }
     assert keys({**report, "divergence": {}}) == {**expected, "skipped": {}, "divergence": {}}
     assert report["version"] == 1 and report["samples"] == {"members": 300, "nonmembers": 200}
     assert json.loads(json.dumps(report, allow_nan=False)) == report

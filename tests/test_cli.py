@@ -92,7 +92,7 @@ def test_the_names_kept_for_help_are_those_of_the_package():
     assert set(catalogue.USUAL) == set(ALL) and tuple(VARIANTS) == catalogue.VARIANTS
     assert tuple(figure.DATELESS) == audit_command.FIGURES
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}
-    assert tuple(actions["fusion"].choices) == tuple(fusion.RULES)
+    assert tuple(actions["fusion"].choices) == tuple(catalogue.FUSIONS) == tuple(fusion.RULES)
     assert tuple(actions["split"].choices) == audits.SPLITS
     for name in ("fusion", "white_box", "known", "split", "seed"):
         assert actions[name].default == getattr(audits.Settings(), name)
@@ -157,7 +157,7 @@ def test_fusion_and_white_box_are_harmless_on_a_single_model(tmp_path):
         (("--known", "most"), "argument --known: found 'most'"),
         (("--seed", "1.5"), "argument --seed"),
         (("--split", "sorted"), "argument --split"),
-        (("--fusion", "median"), "argument --fusion"),
+        (("--fusion", "geometric"), "argument --fusion"),
         (("--attack", "neural-publised"), "did you mean neural-published"),
         (("--attack", "zzz"), "unknown attack 'zzz'; there are gap, confidence, loss"),
         (("--frobnicate",), "unrecognized arguments: --frobnicate"),

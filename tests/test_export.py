@@ -240,6 +240,14 @@ def test_the_first_cells_lead_to_the_page_and_install_on_colab_only(book):
     ]
 
 
+def test_a_chapter_that_names_an_extra_installs_it_on_colab(book):
+    (book.root / "pyproject.toml").write_text('[project.optional-dependencies]\ndp = ["opacus>=1"]\n')
+    notebook = book("It needs Opacus: `pip install 'mialab[dp]'`.")
+    assert notebook.cells[1].source.splitlines()[-1] == '    %pip install -q "opacus>=1"'
+    with pytest.raises(plain.ExportError, match="'none' does not stand"):
+        book("`pip install 'mialab[none]'`")
+
+
 def test_a_quiz_travels_inside_the_notebook(book):
     (book.root / "book" / "quizzes").mkdir()
     (book.root / "book" / "quizzes" / "01.json").write_text('[{"question": "Is it \\"so\\"?", "correct": true}]')

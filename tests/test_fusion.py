@@ -4,11 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax, softmax
 from scipy.stats import kstest
 
 from mialab import audit, fusion
 from mialab.attacks import References
+
+AGREEING = ("most-confident", "least-confident", "random-agreeing")
+AVERAGES = ("confidence", "logit", "median", "trimmed-mean")
 
 
 def some_logits(*shape, scale=3.0):
@@ -101,7 +105,7 @@ def test_a_saved_confidence_of_one_keeps_the_others_distance_in_its_logarithm():
     np.testing.assert_allclose(log_p[0], [-2e-12, np.log(2e-12), np.log(2.0**-149)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("how", ["confidence", "logit"])
+@pytest.mark.parametrize("how", (*AVERAGES, *AGREEING))
 def test_identical_models_fuse_to_one_of_them(how):
     one = some_logits(40, 10)
     np.testing.assert_allclose(
@@ -109,29 +113,10 @@ def test_identical_models_fuse_to_one_of_them(how):
     )
 
 
-@pytest.mark.parametrize("how", fusion.RULES)
+@pytest.mark.parametrize("how", (*AVERAGES, "vote"))
 def test_models_that_rule_out_different_classes_fuse_without_nan(how):
     fused = fusion.fuse(np.array([[[0.0, -np.inf]], [[-np.inf, 0.0]]]), how)
     np.testing.assert_allclose(np.exp(fused), [[0.5, 0.5]])
-
-
-def test_a_vote_counts_labels_alone_and_of_equals_the_first_is_answered():
-    logits = np.array([[[9.0, 0, 0], [0, 1, 0]], [[0, 0, 0.1], [0, 0, 3]], [[0, 0, 0.1], [4, 0, 0]]])
-    np.testing.assert_allclose(fusion.predict(logits, "vote"), [[1 / 3, 0, 2 / 3], [1 / 3, 1 / 3, 1 / 3]])
-    assert fusion.answer(logits, "vote").tolist() == [2, 0]
-    np.testing.assert_array_equal(fusion.fuse(logits, "vote"), fusion.fuse(logits * [[[5.0]], [[1]], [[2]]], "vote"))
-    assert fusion.fuse(logits, "vote")[0, 1] == -np.inf
-    saved = softmax(logits, axis=-1)
-    np.testing.assert_array_equal(
-        fusion.predict(np.log(saved), "vote", probabilities=saved), fusion.predict(logits, "vote")
-    )
-
-
-def test_of_one_model_a_vote_is_its_label_and_tells_an_attacker_no_more_than_the_gap():
-    logits, labels, member = two_models((0.2, 0.6))
-    outputs = audit.Outputs(logits[1:], labels, member)
-    found = audit.audit(outputs, attacks=["gap", "confidence"], fusion="vote", known=0)
-    assert found.attacks["gap"].everyone.auc == found.attacks["confidence"].everyone.auc
 
 
 def test_one_model_s_zero_weighs_little_in_the_mean_confidence_and_much_in_the_mean_logit():
@@ -162,7 +147,7 @@ def test_fusing_never_holds_all_models_in_float64(how):
 def test_an_unknown_rule_is_refused_and_the_rules_are_named():
     for function in (fusion.fuse, fusion.predict):
         with pytest.raises(ValueError, match="confidence, logit, vote"):
-            function(some_logits(2, 3, 4), "median")
+            function(some_logits(2, 3, 4), "geometric")
 
 
 # a rule of one's own: one class, used wherever models are fused
@@ -275,3 +260,148 @@ def test_the_answer_is_the_likeliest_class_also_of_saved_softmaxes(how):
     least = np.log(np.maximum(tied, 1e-7))
     assert fusion.answer(least, how, probabilities=tied).tolist() == [0]
     assert fusion.get(how) is fusion.RULES[how] and fusion.get(fusion.RULES[how]) is fusion.RULES[how]
+
+
+# the family
+
+
+def test_a_vote_counts_labels_alone_and_of_equals_the_first_is_answered():
+    logits = np.array([[[9.0, 0, 0], [0, 1, 0]], [[0, 0, 0.1], [0, 0, 3]], [[0, 0, 0.1], [4, 0, 0]]])
+    np.testing.assert_allclose(fusion.predict(logits, "vote"), [[1 / 3, 0, 2 / 3], [1 / 3, 1 / 3, 1 / 3]])
+    assert fusion.answer(logits, "vote").tolist() == [2, 0]
+    np.testing.assert_array_equal(fusion.fuse(logits, "vote"), fusion.fuse(logits * [[[5.0]], [[1]], [[2]]], "vote"))
+    assert fusion.fuse(logits, "vote")[0, 1] == -np.inf
+    saved = softmax(logits, axis=-1)
+    np.testing.assert_array_equal(
+        fusion.predict(np.log(saved), "vote", probabilities=saved), fusion.predict(logits, "vote")
+    )
+
+
+def test_of_one_model_a_vote_is_its_label_and_tells_an_attacker_no_more_than_the_gap():
+    logits, labels, member = two_models((0.2, 0.6))
+    outputs = audit.Outputs(logits[1:], labels, member)
+    found = audit.audit(outputs, attacks=["gap", "confidence"], fusion="vote", known=0)
+    assert found.attacks["gap"].everyone.auc == found.attacks["confidence"].everyone.auc
+
+
+@pytest.mark.parametrize("models", (1, 2, 3, 6, 7))
+def test_the_median_is_numpy_s_made_to_sum_to_one(models):
+    logits = some_logits(models, 40, 5)
+    p = np.median(softmax(logits, axis=-1), axis=0)
+    np.testing.assert_allclose(np.exp(fusion.fuse(logits, "median")), p / p.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+@pytest.mark.parametrize("models,cut", ((1, 0), (4, 0), (5, 1), (10, 2), (14, 2)))
+def test_a_trimmed_mean_leaves_a_fifth_out_at_either_end_class_by_class(models, cut):
+    logits = some_logits(models, 40, 5)
+    p = np.sort(softmax(logits, axis=-1), axis=0)[cut : models - cut].mean(axis=0)
+    fused = np.exp(fusion.fuse(logits, "trimmed-mean"))
+    np.testing.assert_allclose(fused, p / p.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+def test_one_model_that_is_certain_and_wrong_moves_mean_and_logit_but_neither_median_nor_trimmed_mean():
+    logits = np.log(np.repeat([[[0.8, 0.2]]], 5, axis=0))
+    logits[0] = [[-500.0, 0.0]]
+    moved = {how: fusion.predict(logits, how)[0, 0] for how in AVERAGES}
+    assert moved["median"] == pytest.approx(0.8) == moved["trimmed-mean"]
+    assert moved["confidence"] == pytest.approx(0.64) and moved["logit"] < 1e-10
+
+
+@pytest.mark.parametrize("how", ("median", "trimmed-mean"))
+def test_where_the_middle_rules_out_every_class_the_mean_answers(how):
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.eye(5)[:, None])  # five models, each certain of another class
+    np.testing.assert_allclose(fusion.predict(logits, how), np.full((1, 5), 0.2))
+
+
+def test_a_trimmed_mean_of_half_or_more_is_refused():
+    for share in (0.5, -0.1):
+        with pytest.raises(ValueError, match="less than 1/2"):
+            fusion.TrimmedMean(share)
+
+
+def test_of_the_models_that_agree_the_surest_or_the_least_sure_is_shown_to_the_last_bit():
+    logits = np.log([[[0.6, 0.3, 0.1]], [[0.9, 0.05, 0.05]], [[0.02, 0.97, 0.01]]])  # the mean answers 0
+    np.testing.assert_array_equal(fusion.fuse(logits, "most-confident"), fusion.log_confidence(logits[1]))
+    np.testing.assert_array_equal(fusion.fuse(logits, "least-confident"), fusion.log_confidence(logits[0]))
+    random = np.array([fusion.predict(logits, fusion.RandomAgreeing(seed))[0, 0] for seed in range(1000)])
+    assert set(np.round(random, 12)) == {0.6, 0.9} and (random < 0.7).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_sureness_beyond_rounding_still_tells_which_model_is_surest():
+    logits = np.array([[[0.0, -60.0]], [[0.0, -80.0]], [[0.0, -70.0]]])
+    np.testing.assert_allclose(fusion.fuse(logits, "most-confident")[0, 0], -np.exp(-80.0), rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, "least-confident")[0, 0], -np.exp(-60.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", AGREEING)
+def test_the_label_and_so_the_accuracy_is_always_that_of_the_mean(how):
+    logits = some_logits(4, 3000, 6)  # models that mostly disagree
+    np.testing.assert_array_equal(fusion.answer(logits, how), fusion.answer(logits))
+    np.testing.assert_array_equal(fusion.predict(logits, how).argmax(axis=1), fusion.answer(logits))
+
+
+@pytest.mark.parametrize("how", AGREEING)
+def test_where_no_model_answers_the_mean_s_label_the_mean_itself_is_shown(how):
+    logits = np.log([[[0.55, 0.45, 1e-9]], [[1e-9, 0.45, 0.55]]])
+    assert fusion.answer(logits, how).tolist() == [1]
+    np.testing.assert_array_equal(fusion.fuse(logits, how), fusion.fuse(logits))
+
+
+def test_a_random_agreeing_model_is_the_same_whenever_its_input_comes_again():
+    logits, order = some_logits(5, 300, 10), np.random.default_rng(1).permutation(300)
+    shown = fusion.fuse(logits, "random-agreeing")
+    np.testing.assert_array_equal(fusion.fuse(logits[:, order], "random-agreeing"), shown[order])
+    np.testing.assert_array_equal(fusion.fuse(logits[:, :3], "random-agreeing"), shown[:3])
+    assert (fusion.fuse(logits, fusion.RandomAgreeing(1)) != shown).any()
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_every_rule_fuses_one_model_and_no_samples(how):
+    one = some_logits(1, 30, 4)
+    expected = np.eye(4)[one[0].argmax(axis=1)] if how == "vote" else softmax(one[0], axis=-1)
+    np.testing.assert_allclose(fusion.predict(one, how), expected, rtol=1e-12)
+    assert fusion.fuse(one[:, :0], how).shape == (0, 4) and fusion.answer(one[:, :0], how).shape == (0,)
+
+
+@pytest.mark.parametrize("how", fusion.RULES)
+def test_every_rule_is_audited_and_leaves_no_leak_where_there_is_none(how):
+    logits, labels, member = two_models((0.3, 0.3), n=3000)
+    report = audit.audit(audit.Outputs(logits, labels, member), attacks=["gap", "confidence"], fusion=how, known=0)
+    assert fusion.get(how).version >= 1 and report.settings.fusion == how
+    auc = report.attacks["confidence"].everyone.auc
+    assert auc.low < 0.5 < auc.high
+
+
+def test_learnt_weights_favour_the_model_that_is_right_and_are_those_of_the_loss_s_minimum_direction():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 2000)
+    logits = rng.normal(size=(3, 2000, 4))
+    logits[1, np.arange(2000), labels] += 4
+    rule = fusion.Weighted().fit(logits, labels, 0)
+    assert sum(rule.weights) == pytest.approx(1) and rule.weights[1] > 0.6
+    losses = [-np.log(fusion.predict(logits, one)[np.arange(2000), labels]).mean() for one in ("confidence", rule)]
+    assert losses[1] < losses[0]
+    assert fusion.Weighted().fit(logits, labels, 0) == rule
+
+
+def test_a_weighted_mean_is_numpy_s_and_equal_weights_give_the_mean():
+    logits = some_logits(3, 40, 5)
+    rule = fusion.Weighted((0.5, 0.2, 0.3))
+    expected = np.average(softmax(logits, axis=-1), axis=0, weights=rule.weights)
+    np.testing.assert_allclose(fusion.predict(logits, rule), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(fusion.fuse(logits, rule)), expected, rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, fusion.Weighted((1 / 3,) * 3)), fusion.fuse(logits), rtol=1e-12)
+    np.testing.assert_allclose(fusion.fuse(logits, fusion.Weighted((0.0, 1.0, 0.0))), fusion.log_confidence(logits[1]))
+    tensor = torch.from_numpy(logits)
+    np.testing.assert_allclose(rule.differentiable(tensor), fusion.fuse(logits, rule), rtol=1e-6)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    for wrong in ((0.5, 0.6), (1.5, -0.5)):
+        with pytest.raises(ValueError, match="none below 0 and a sum of 1"):
+            fusion.Weighted(wrong)
+    with pytest.raises(ValueError, match="found 2 weights for 3 models; expected one each: fit"):
+        fusion.fuse(some_logits(3, 4, 5), fusion.Weighted((0.5, 0.5)))
+    with pytest.raises(ValueError, match="found no weights"):
+        fusion.fuse(some_logits(3, 4, 5), fusion.Weighted())

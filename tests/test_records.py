@@ -447,7 +447,7 @@ def test_claims_are_decided_where_a_record_has_all_lines_and_undecided_where_it_
     monkeypatch.setitem(experiments.ALL, "toy/table", toy := replace(several, cells=three))
     places = tuple({"data": name, "model": "lenet5"} for name in ("mnist", "digits"))
     gain = Effect("auc", {"models": Last(), "attack": "gap"}, {"models": First(), "attack": "gap"})
-    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
+    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", above(gain), settings=places)
     for cell in toy.grid("paper"):
         store.get(cell)
     record(toy, "paper", store, where={"data": "mnist"})
@@ -461,7 +461,7 @@ def test_claims_are_decided_where_a_record_has_all_lines_and_undecided_where_it_
 def test_a_result_of_some_lines_alone_decides_no_claim_on_lines_that_were_left_out(several, store):
     places = tuple({"data": name, "model": "lenet5"} for name in ("mnist", "digits"))
     gain = Effect("auc", {"models": Last(), "attack": "gap"}, {"models": First(), "attack": "gap"})
-    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", settings=places, **above(gain))
+    claim = Claim("made", "pruning", "1", "A sentence.", "toy/table", above(gain), settings=places)
 
     def reasons(where):
         found = claims.verdicts([local(several, "paper", store, where=where)], [claim])

@@ -13,7 +13,7 @@ from mialab import attacks, fusion, metrics
 from mialab.attacks import Evidence, Known, NoOpinion, NotEnough, References, references
 from mialab.outputs import AuditError, Outputs
 
-NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if "references" in attack.needs]
+NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if attack.needs == ("references",)]
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 10, 3)).astype(np.float32)
 MEMBER = halves(4, 10, RNG)
@@ -78,7 +78,7 @@ def test_counts_tell_in_how_many_training_sets_a_sample_is():
 
 BAD = {
     "a single model": ({"logits": LOGITS[0]}, r"logits: found shape \[10, 3\]; expected \[shadows, samples, classes\]"),
-    "whole ensembles": ({"logits": LOGITS[None]}, r"found shape \[1, 4, 10, 3\]; .*; fuse each ensemble first"),
+    "whole ensembles": ({"logits": LOGITS[None]}, r"found shape \[1, 4, 10, 3\]; .*fuse each ensemble first"),
     "no shadows": ({"logits": LOGITS[:0], "member": MEMBER[:0]}, "no shadows"),
     "one class": ({"logits": LOGITS[..., :1]}, "1 classes; expected at least 2"),
     "NaN": ({"logits": put(LOGITS, (2, 3, 1), np.nan)}, "found nan at shadow 2, sample 3, class 1"),

@@ -12,15 +12,16 @@ def one(**wanted):
     return row["value"]
 
 
-def test_the_package_carries_all_125_printed_numbers_by_source():
+def test_the_package_carries_all_147_printed_numbers_by_source():
     counts = Counter((row["paper"], row["source"]) for row in reported.rows())
     tables = {"table1": 36, "table2": 8, "table3": 8, "table4": 27, "table5": 12, "table6": 12}
-    texts = {"text_5.3": 14, "text_5.4": 2}
+    texts = {"text_abstract": 2, "text_5.1": 1, "text_5.3": 23, "text_5.4": 3}
     assert counts == Counter(
         {("pruning", source): n for source, n in (tables | texts).items()}
         | {("ensemble", f"figure2{panel}"): 1 for panel in "abcdef"}
+        | {("ensemble", "text_A.5"): 9}
     )
-    assert len(reported.rows()) == sum(counts.values()) == 125
+    assert len(reported.rows()) == sum(counts.values()) == 147
 
 
 def test_values_are_those_printed():
@@ -30,6 +31,13 @@ def test_values_are_those_printed():
     assert one(source="table2", dataset="mnist", method="dp", metric="attack_accuracy") == 78.54
     assert one(source="table4", dataset="imagenet", model="resnet18", metric="reduction_ratio") == 3.37
     assert one(source="figure2f") == 0.3792
+
+
+def test_the_words_before_a_number_are_kept_apart_from_it():
+    words = {row["qualifier"]: 0 for row in reported.rows()}
+    assert set(words) == {"", "up to", "approximately", "close to", "under", "less than", "at least"}
+    assert one(source="text_abstract", method="baseline minus mia_pruning") == 13.6
+    assert one(source="text_5.3", qualifier="under") == 70
 
 
 def test_no_setting_has_two_numbers():
@@ -63,11 +71,12 @@ def test_an_unknown_paper_or_source_is_refused_with_close_names(asked, message):
 
 
 @pytest.mark.parametrize(
-    "row", ["pruning,table1,mnist,lenet5,baseline,auc,much", "pruning,table1,mnist", "a,b,c,d,e,f,1,2"]
+    "row",
+    ["pruning,table1,mnist,lenet5,baseline,auc,much,", "pruning,table1,mnist", "a,b,c,d,e,f,1", "a,b,c,d,e,f,1,2,3"],
 )
 def test_a_damaged_line_is_named(row):
     import csv
 
-    [parsed] = csv.DictReader([",".join((*reported.TEXT, "value")), row])
+    [parsed] = csv.DictReader([",".join((*reported.TEXT, "value", "qualifier")), row])
     with pytest.raises(ValueError, match="line 7"):
         reported._typed(7, parsed)

@@ -27,6 +27,7 @@ ROOMS = (
     ("engine",),
     (
         "outputs",
+        "remedies",
         "fusion",
         "metrics",
         "divergence",

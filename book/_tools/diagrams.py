@@ -316,7 +316,7 @@ def map_of_the_book() -> Drawing:
         strokes += [arrow((180, y + 74), (180, y + 92))] if row < 2 else []
     y = 66 + 92 * 3
     strokes += [arrow((98, y - 18), (98, y + 8)), arrow((262, y - 18), (262, y + 8))]
-    parts = (8, "7 Pruning", "does it protect?", False), (190, "Ensembles", "why do they leak?", True)
+    parts = (8, "7–10 Pruning", "does it protect?", False), (190, "Ensembles", "why do they leak?", True)
     for x, title, words, dashed in parts:
         strokes += [
             box(x, y + 8, 162, 52, dashed=dashed),
@@ -360,12 +360,43 @@ def min_max() -> Drawing:
     )
 
 
+def gadget() -> Drawing:
+    """One weight of f, and the random neurons of which a few stand for it."""
+    strokes = [text(180, 18, "one weight of *f*", bold=True), text(30, 48.5, "*x*"), text(330, 48.5, "*w x*")]
+    strokes += [arrow((42, 44), (306, 44)), text(174, 38, "*w*", size=12), line([(8, 66), (352, 66)], dash="2 4")]
+    strokes += [text(180, 90, "two layers of random weights in its place", bold=True)]
+    kept = (True, False, True, True, False, True)
+    for number, stays in enumerate(kept):
+        y = 122 + 34 * number + 16 * (number > 2)
+        ink = {"width": 2.2} if stays else {"width": 0.8, "dash": "2 4"}
+        strokes += [line([(38, 216), (166, y)], **ink), line([(194, y), (300, 216)], **ink)]
+        fill = 'fill-opacity="0.14"' if stays else 'fill-opacity="0"'
+        strokes += [f'<circle cx="180" cy="{y}" r="13" {fill} stroke="currentColor" stroke-width="1.2"/>']
+        strokes += [text(180, y + 4.5, "+" if number < 3 else "−", bold=stays)]
+    strokes += [text(30, 220.5, "*x*"), text(330, 213, "about"), text(330, 229, "*w x*")]
+    strokes += [text(70, 128, "weight *a*", size=12), text(286, 128, "weight *b*", size=12)]
+    strokes += [text(180, 338, "+ neurons (*a* > 0) answer positive *x*, their *a b* add up to *w*", size=12)]
+    strokes += [text(180, 356, "− neurons (*a* < 0) answer negative *x*, their |*a*| *b* to −*w*", size=12)]
+    strokes += [text(180, 374, "dotted: pruned", size=12)]
+    return Drawing(
+        384,
+        "One weight from two layers of random weights",
+        "Above, an input x is multiplied by a weight w. Below, x goes through six neurons to one output. Each neuron "
+        "has a random incoming weight a and a random outgoing weight b. Three neurons have a positive a and answer "
+        "positive inputs, three have a negative a and answer negative inputs. Two of each sort are kept, drawn with "
+        "thick lines; the others are pruned, drawn dotted. The products of the kept weights add up to about w, so the "
+        "output is about w times x.",
+        strokes,
+    )
+
+
 DRAWINGS: dict[str, Callable[[], Drawing]] = {
     "game": game,
     "known_evaluated": known_evaluated,
     "threshold": threshold,
     "shadows": shadows,
     "min_max": min_max,
+    "gadget": gadget,
     "map": map_of_the_book,
 }
 

@@ -14,6 +14,7 @@ import json
 import pprint
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def export(chapter: Path, site: Site, book: Book, *, edition: str = "full") -> s
     docname = chapter.relative_to(book.root).with_suffix("").as_posix()
     text = chapter.read_text(encoding="utf-8")
     source = jupytext.reads(without_solutions(text) if edition == "student" else text, fmt="md:myst")
-    cells = _opening(docname, site, book)
+    cells = _opening(docname, site, book, needed(text, book.root))
     seen_parameters = solving = False
     for cell in source.cells:
         tags = set(cell.metadata.get("tags", []))
@@ -84,7 +85,18 @@ def without_solutions(text: str) -> str:
     return re.sub(r"^(`{3,})\{solution\}.*?^\1 *$\n?", "", between.sub("", text), flags=re.M | re.S)
 
 
-def _opening(docname: str, site: Site, book: Book) -> list:
+def needed(text: str, root: Path = ROOT) -> list[str]:
+    """What the extras hold that a chapter names, as in `mialab[dp]`; ExportError for one that there is not."""
+    named = dict.fromkeys(re.findall(r"mialab\[(\w+)\]", text))
+    if not named:
+        return []
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    if unknown := [name for name in named if name not in extras]:
+        raise ExportError(f"the extra {unknown[0]!r} does not stand in pyproject.toml")
+    return [package for name in named for package in extras[name]]
+
+
+def _opening(docname: str, site: Site, book: Book, extra: list[str]) -> list:
     link = (
         f"*A chapter of [{site.title}]({book.page(docname)}), where it can be read with all its figures. "
         f"This notebook is generated: changes belong in `{docname}.md`.*"
@@ -93,6 +105,8 @@ def _opening(docname: str, site: Site, book: Book) -> list:
         'import sys\n\nif "google.colab" in sys.modules:\n'
         f'    %pip install -q --no-deps "mialab @ git+{site.repository}@{site.ref}" jupyterquiz'
     )
+    if extra:  # with what they need themselves, of which Colab has most
+        install += "\n    %pip install -q " + " ".join(f'"{package}"' for package in extra)
     return [nbformat.v4.new_markdown_cell(link), nbformat.v4.new_code_cell(install)]
 
 

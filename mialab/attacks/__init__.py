@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from mialab import catalogue
-from mialab.attacks import asking, lira, nasr, neural, rmia, shadow, thresholds, vulnerability, white_box
+from mialab.attacks import asking, lira, nasr, neural, rmia, samia, shadow, thresholds, vulnerability, white_box
 from mialab.attacks.base import Attack, Evidence, Known, from_function
 from mialab.attacks.lacking import NoOpinion, NotEnough
 from mialab.attacks.references import References
@@ -49,7 +49,7 @@ def _registered(names: Iterable[str], attacks: Iterable[Kind]) -> dict[str, Kind
     return {name: found[name] for name in names}
 
 
-MODULES = (thresholds, vulnerability, neural, white_box, nasr, shadow, lira, rmia)
+MODULES = (thresholds, vulnerability, neural, white_box, nasr, shadow, samia, lira, rmia)
 ALL: dict[str, Attack] = _registered(catalogue.USUAL, (attack for module in MODULES for attack in module.ATTACKS))
 VARIANTS: dict[str, Attack] = _registered(catalogue.VARIANTS, (*lira.VARIANTS, *rmia.VARIANTS))
 QUERIES = _registered(catalogue.QUERIES, asking.ATTACKS)

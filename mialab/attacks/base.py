@@ -77,7 +77,7 @@ class Known:
 class Evidence:
     """What an attacker holds on n samples: the fused prediction, a neural attack's input, and the true labels.
 
-    The samples come in no order that means anything. The last four are held by some attackers only, and are what an
+    The samples come in no order that means anything. The last five are held by some attackers only, and are what an
     attack's `needs` name.
     """
 
@@ -88,6 +88,7 @@ class Evidence:
     answers: np.ndarray | Any = None  # int64 [n]: the label that is answered; None: p's argmax
     log_confidences: np.ndarray | None = None  # float [models, n, classes]: each model's own log-probabilities
     x: np.ndarray | None = None  # [n, ...]: the samples themselves
+    sensitivity: np.ndarray | None = None  # float [n, classes]: how far p moves per unit of noise in x
     references: References | None = None  # outputs of models trained on random halves, with their membership
     target: AskedModel | None = None  # the model itself, to be asked
 
@@ -129,6 +130,7 @@ class Evidence:
 REMEDIES = {
     "log_confidences": "needs each model's own log-probabilities: give every model's outputs, not the fused ones alone",
     "x": "needs the samples themselves: give their inputs x in the order of the labels",
+    "sensitivity": "needs the answers' sensitivity to noise: give the array of mialab.attacks.sensitivity, in Python",
     "references": "needs reference models: give outputs of models trained on random halves (--reference)",
     "target": "needs the model itself: give target=mialab.attacks.target.Target(model), in Python",
 }

@@ -63,7 +63,7 @@ def score(variant: Variant, evidence: Evidence, known: Known, seed: int, *, ever
         if every_epoch:
             rows.append(network.answers(inputs) if kept or not rows else rows[-1])
 
-    with _one_thread():
+    with one_thread():
         inputs = _inputs(variant, evidence)
         trained = _train(variant, evidence, inputs, known, seed, after_epoch=after_epoch)
         scores = np.stack(rows) if every_epoch else trained.answers(inputs)
@@ -155,7 +155,7 @@ def _pairs(evidence: Evidence, known: Known, rng: np.random.Generator) -> np.nda
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Torch on one CPU thread: at this size a second saves little, and on busy cores it took 15 times as long."""
     import torch
 

@@ -17,7 +17,18 @@ import numpy as np
 from mialab import fusion
 from mialab.attacks.lacking import DESIGN, NoOpinion, NotEnough
 from mialab.fusion import FusionRule, log_odds
-from mialab.outputs import AuditError, Outputs, class_indices, logarithms, membership, read_npz, scores, softmaxes
+from mialab.outputs import (
+    AuditError,
+    Outputs,
+    class_indices,
+    finite,
+    logarithms,
+    membership,
+    read_npz,
+    scores,
+    sensitivities,
+    softmaxes,
+)
 
 MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
 
@@ -29,15 +40,18 @@ class References:
     logits: numbers [shadows, samples, classes], the samples in the order of the audited outputs.
     member: [shadows, samples], 1 or True where the shadow was trained on the sample (IN), else 0 or False (OUT).
     labels: the true classes [samples].
+    sensitivity: how far each probability moves under noise [shadows, samples, classes], as
+        `mialab.attacks.sensitivity` measures it; None where nobody asked.
     Raises AuditError where an array is not of that kind, or a shadow was trained on every sample.
     """
 
     logits: np.ndarray
     member: np.ndarray
     labels: np.ndarray
+    sensitivity: np.ndarray | None = None
 
     def __post_init__(self):
-        logits = scores("logits", self.logits, "shadows")
+        logits = finite(scores("logits", self.logits, "shadows", ruled_out=True))
         shadows, samples, classes = logits.shape
         member = membership(self.member, (shadows, samples))
         if (full := member.all(axis=1)).any():
@@ -46,6 +60,9 @@ class References:
         labels = class_indices(self.labels, samples, classes)
         for name, array in (("logits", logits), ("member", member), ("labels", labels)):
             object.__setattr__(self, name, array)
+        if self.sensitivity is not None:
+            moved = sensitivities("sensitivity of the reference", self.sensitivity, logits.shape)
+            object.__setattr__(self, "sensitivity", moved)
 
     @classmethod
     def from_probabilities(cls, probabilities, member, labels) -> References:
@@ -62,7 +79,7 @@ class References:
         """
         fused = []
         for k, one in enumerate(logits):
-            one = scores(f"shadow {k}", one)
+            one = finite(scores(f"shadow {k}", one, ruled_out=True))
             try:
                 log_p = fusion.fuse(one, how)
             except ValueError as error:
@@ -92,7 +109,8 @@ class References:
 
     def reordered(self, order: np.ndarray) -> References:
         """The same with the samples in another order: sample i is sample order[i] of these; int [samples]."""
-        turned = References(self.logits[:, order], self.member[:, order], self.labels[order])
+        moved = None if self.sensitivity is None else self.sensitivity[:, order]
+        turned = References(self.logits[:, order], self.member[:, order], self.labels[order], moved)
         turned.__dict__["log_odds"] = self.log_odds[:, order]  # found once for all audits on these shadows
         return turned
 
@@ -164,9 +182,22 @@ def _stacked(fused: list[np.ndarray]) -> np.ndarray:
 
 def _same_samples(shape: tuple[int, ...], outputs: Outputs) -> None:
     expected = outputs.logits.shape[1:]
+    if len(shape) == 3 and shape[1] != expected[0] and (remedy := _turned(shape, expected[0])):
+        found = f"found shape {list(shape)}; expected [shadows, {expected[0]} samples, {expected[1]} classes]"
+        raise AuditError(f"reference: {found}; {remedy}")
+    if len(shape) == 4 and shape[1] == expected[0]:
+        remedy = "of several augmentations of a sample take the mean: logits.mean(axis=2)"
+        raise AuditError(f"reference: found shape {list(shape)}; expected [shadows, samples, classes]; {remedy}")
     if len(shape) == 3 and shape[1:] != expected:
         found = f"found {shape[1]} samples and {shape[2]} classes; expected {expected[0]} and {expected[1]}"
         raise AuditError(f"reference: {found}; let the shadows answer on the audited samples")
+
+
+def _turned(shape: tuple[int, ...], samples: int) -> str | None:
+    """What to do if samples are another axis than the second."""
+    if samples not in (shape[0], shape[2]):
+        return None
+    return f"the axes are turned: use np.swapaxes(logits, {0 if shape[0] == samples else 2}, 1)"
 
 
 def _same_labels(labels, outputs: Outputs) -> None:

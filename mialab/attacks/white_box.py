@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from mialab import agreement
 from mialab.attacks.base import Evidence, Known, from_function
 from mialab.attacks.neural import PUBLISHED, pooled
 from mialab.fusion import log_odds
@@ -24,8 +25,7 @@ MOST_ODDS = 100.0  # log-odds are cut off here: beyond float32's smallest probab
 
 def level(evidence: Evidence) -> np.ndarray:
     """The number of models whose prediction (the first of equally likely classes) is the label: float64 [n]."""
-    answers = np.stack([one.argmax(axis=1) for one in evidence.need("log_confidences")])
-    return (answers == evidence.labels).sum(axis=0).astype(np.float64)
+    return agreement.level(evidence.need("log_confidences"), evidence.labels).astype(np.float64)
 
 
 def features(evidence: Evidence) -> np.ndarray:

@@ -4,6 +4,7 @@ from mialab.attacks import References
 from mialab.audit.figures import Figures, Result
 from mialab.audit.findings import Findings
 from mialab.audit.leakage import Leakage, Proof
+from mialab.audit.notes import Note
 from mialab.audit.report import Report
 from mialab.audit.run import audit
 from mialab.audit.settings import SPLITS, Settings
@@ -15,6 +16,7 @@ __all__ = [
     "Figures",
     "Findings",
     "Leakage",
+    "Note",
     "Outputs",
     "Proof",
     "References",

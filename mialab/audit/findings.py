@@ -10,6 +10,7 @@ import numpy as np
 from mialab import metrics
 from mialab.audit import leakage
 from mialab.audit.figures import Result, counts
+from mialab.audit.notes import Note
 from mialab.audit.settings import Settings
 from mialab.metrics import Estimate
 
@@ -22,7 +23,8 @@ class Findings:
     labels, member, evaluated: int64 and bool [samples]; every attack was measured on the same, evaluated samples.
     log_p: the fused log-probabilities, float64 [samples, classes].
     attacks, skipped: results, and reasons for having none, by the attacks' names in the order asked for.
-    references: what reference models there were, in words; empty if none.
+    references: what reference models there were, and their accuracy, in words; empty if none.
+    notes: what looks like a mistake in the arrays, and what attacks remarked.
     """
 
     settings: Settings
@@ -35,7 +37,7 @@ class Findings:
     attacks: dict[str, Result]
     skipped: dict[str, str]
     references: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def accuracies(self) -> tuple[Estimate | None, Estimate | None]:

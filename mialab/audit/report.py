@@ -16,12 +16,12 @@ class Report(Findings):
     def to_dict(self) -> dict:
         """The report as JSON types, the same for every caller; None where there are too few samples.
 
-        {"version": 1, "samples": SIDES, "accuracy": SIDES, "attacks": {name: ATTACK}, "skipped": {name: reason},
-        "divergence": {"confidence": JS, "confidence_per_class": JS, "prediction": JS, "js_at_least": PROOF,
-        "epsilon_at_least": PROOF}}, where SIDES is {"members", "nonmembers"}, ATTACK is {"auc", "auc_interval":
-        [low, high], "balanced_accuracy", "balanced_accuracy_interval", "tpr": {"0.1", "0.01", "0.001"} by FPR,
-        "tpr_interval" likewise, "evaluated": SIDES, and "correct" and "misclassified", each with all of the foregoing
-        on those samples}. Units: shares.
+        {"version": 1, "notes": [NOTE], "samples": SIDES, "accuracy": SIDES, "attacks": {name: ATTACK}, "skipped":
+        {name: reason}, "divergence": {"confidence": JS, "confidence_per_class": JS, "prediction": JS, "js_at_least":
+        PROOF, "epsilon_at_least": PROOF}}, where NOTE is {"code", "sentence", "figures": {name: number or list}}, SIDES
+        is {"members", "nonmembers"}, ATTACK is {"auc", "auc_interval": [low, high], "balanced_accuracy",
+        "balanced_accuracy_interval", "tpr": {"0.1", "0.01", "0.001"} by FPR, "tpr_interval" likewise, "evaluated":
+        SIDES, and "correct" and "misclassified", each with all of the foregoing on those samples}. Units: shares.
 
         JS is {"js" in nats, "js_interval": [low, high], "bits", "distance" (root of the nats), "gain", "tv": [least,
         most], "best_balanced_accuracy": [least, most], "null": {"mean", "high", "p_value"} under shuffled membership,
@@ -31,6 +31,7 @@ class Report(Findings):
         """
         return {
             "version": 1,
+            "notes": [note.to_dict() for note in self.notes],
             "samples": sides(counts(self.member)),
             "accuracy": sides(self.accuracy),
             "attacks": {name: result.to_dict() for name, result in self.attacks.items()},

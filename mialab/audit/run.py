@@ -24,13 +24,13 @@ from mialab.attacks.lacking import NoOpinion, NotEnough
 from mialab.attacks.references import References
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
+from mialab.audit.notes import Note, of_outputs
+from mialab.audit.reference_notes import accuracy_line, of_references
 from mialab.audit.report import Report
 from mialab.audit.settings import GIVEN, SPLITS, Settings
 from mialab.fusion import FusionRule
-from mialab.outputs import AuditError, Outputs
+from mialab.outputs import AuditError, Outputs, sensitivities
 from mialab.seeds import derive
-
-LOGITS_NOTE = "every row of the logits sums to 1: if they are probabilities, name the array so"
 
 
 def audit(
@@ -44,6 +44,7 @@ def audit(
     seed: int = 0,
     references: References | None = None,
     x: Any = None,
+    sensitivity: Any = None,
     target: AskedModel | None = None,
     curves: bool = False,
 ) -> Report:
@@ -62,6 +63,8 @@ def audit(
     split: "random", or "file-order" for the first ones, as the released script does.
     references: outputs of models trained on random halves of the samples, for LiRA, RMIA and shadow attacks.
     x: the samples themselves, numbers [samples, ...], for attacks that look at them.
+    sensitivity: how far each probability moves under noise [samples, classes], for attacks that look at it:
+        `mialab.attacks.sensitivity` measures it.
     target: the model itself (`mialab.attacks.target.Target`), for attacks that ask it about x.
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
@@ -75,12 +78,14 @@ def audit(
         "log_confidences": white_box,
         "references": references is not None,
         "x": x is not None,
+        "sensitivity": sensitivity is not None,
         "target": target is not None,
     }
     chosen = _usual(held) if attacks is None else _chosen(attacks)
     evidence = replace(
         _evidence(outputs, rule, settings, any("log_confidences" in one.needs for one in chosen)),
         x=_samples(x, len(outputs.labels)),
+        sensitivity=_sensitivity(sensitivity, outputs),
         references=references,
         target=target,
     )
@@ -112,9 +117,24 @@ def _report(case: _Case, chosen: list[Attack]) -> Report:
         log_p=evidence.log_p,
         attacks=results,
         skipped=skipped,
-        references="" if evidence.references is None else str(evidence.references),
-        notes=(*([LOGITS_NOTE] if outputs.look_like_probabilities else []), *remarks),
+        references=_references_text(case),
+        notes=(*found(outputs, evidence), *remarks),
     )
+
+
+def found(outputs: Outputs, evidence: Evidence) -> list[Note]:
+    """What looks like a mistake in the arrays: no attack is asked."""
+    notes = of_outputs(outputs, evidence.log_p, evidence.answers)
+    if evidence.references is not None:
+        notes += of_references(evidence.references, outputs, evidence.log_p, evidence.answers)
+    return notes
+
+
+def _references_text(case: _Case) -> str:
+    references = case.evidence.references
+    if references is None:
+        return ""
+    return f"{references}\n{accuracy_line(references, case.outputs, case.evidence.answers)}"
 
 
 def _usual(held: dict[str, bool]) -> list[Attack]:
@@ -187,7 +207,11 @@ def _samples(x: object, samples: int) -> np.ndarray | None:
     return array
 
 
-def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[str, ...]]:
+def _sensitivity(value: object, outputs: Outputs) -> np.ndarray | None:
+    return None if value is None else sensitivities("sensitivity", value, outputs.logits.shape[1:])
+
+
+def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
     """Results, reasons for having none, and what the attacks remarked."""
     results, skipped = {}, {}
     remarks: dict[str, list[str]] = {}
@@ -201,7 +225,8 @@ def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str
             skipped[attack.name] = str(reason)
             continue
         results[attack.name] = _result(attack, scores, case)
-    return results, skipped, tuple(f"{', '.join(names)}: {remark}" for remark, names in remarks.items())
+    noted = (Note("no-opinion", f"{', '.join(of)}: {remark}", {"attacks": of}) for remark, of in remarks.items())
+    return results, skipped, tuple(noted)
 
 
 def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from mialab import metrics
@@ -11,6 +12,7 @@ from mialab.audit.leakage import Proof, tv
 from mialab.audit.settings import GIVEN
 from mialab.divergence import Divergence
 
+WIDTH = 120
 TOO_FEW = "too few"
 MOST_NAMED = 4  # attacks in a line of text
 LEAST_P = 0.001  # below it, a thousand shuffles cannot tell
@@ -30,7 +32,7 @@ not covered    attacks that look at x, at reference models or at each model's ow
 
 def tables(report: Findings) -> str:
     """Heading, tables of the attacks and of the divergences, each with its legend, and what was skipped."""
-    blocks = [_heading(report)]
+    blocks = [*([_notes(report)] if report.notes else []), _heading(report)]
     if report.attacks:
         blocks += [_overview(report), _low_fpr(report), _by_correctness(report), _legend(report)]
     blocks += [_divergences(report), *([_proofs(report)] if report.attacks else []), _divergence_legend(report)]
@@ -54,12 +56,19 @@ def _heading(report: Findings) -> list[str]:
         f"known to the attacker: {known[how.split] if how.known else 'no memberships'}",
         f"evaluated on {'the rest' if how.known else 'everything'}: {_sides_text(report.member[report.evaluated])}",
     ]
-    return [*lines, *_more_seen(report), *(f"note: {note}" for note in report.notes)]
+    return [*lines, *_more_seen(report)]
+
+
+def _notes(report: Findings) -> list[str]:
+    lines: list[str] = []
+    for note in report.notes:
+        lines += textwrap.wrap(f"note: {note}", WIDTH, subsequent_indent="      ")
+    return lines
 
 
 def _more_seen(report: Findings) -> list[str]:
     """What attackers had beside the fused prediction."""
-    lines = [report.references] if report.references else []
+    lines = report.references.splitlines()
     if report.settings.white_box:
         return [*lines, "white box: neural attacks see the confidences of all models side by side"]
     inside = [name for name, result in report.attacks.items() if "log_confidences" in result.beyond]

@@ -39,10 +39,11 @@ class Attacked(Config):
     shadow: the cell of the first `shadow.count` shadows, for attacks that need references; the others differ from it in
     `first` alone. Usually a shadow is the target's own pipeline, `Shadows(target.pipeline, epochs, models=size)`; an
     attacker who does not know the defense has others, which are taken at their own last epoch. shadows: how many in
-    all, an even number, so that each sample is in half of them. scores: keep the attacks' scores too. curves: keep the
-    training's curve and those of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too.
-    With a choice they have `choice` ("random", "first", or "all" models there are), `ensembles` (the number of subsets)
-    and those of `mialab.cells.rows.spread`.
+    all, an even number, so that each sample is in half of them. An attack on sensitivity needs single models, and a
+    target and shadows that keep it. scores: keep the attacks' scores too. curves: keep the training's curve and those
+    of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too. With a choice they have
+    `choice` ("random", "first", or "all" models there are), `ensembles` (the number of subsets) and those of
+    `mialab.cells.rows.spread`.
 
     The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where there
     are any, and `shadow_method` where these are made otherwise than the target; curves, of the first ensemble's first
@@ -80,7 +81,7 @@ class Attacked(Config):
             asked = f"{self.choice!r} and {self.subsets} subsets"
             raise ValueError(f"Attacked: choice is None, 'random', or 'first' with one subset, not {asked}")
         fusion.get(self.fusion)  # a ValueError, with close names, where there is no such rule
-        if wrong := self._misfit():
+        if wrong := self._misfit() or self._undisturbed():
             raise ValueError(f"Attacked: {wrong}")
 
     def _misfit(self) -> str | None:
@@ -101,6 +102,19 @@ class Attacked(Config):
             return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epochs}"
         different = [name for name in SAME_SAMPLES if getattr(theirs, name) != getattr(own, name)]
         return f"shadows and target differ in {', '.join(different)}, hence in their samples" if different else None
+
+    def _undisturbed(self) -> str | None:
+        """Why an attack on sensitivity cannot be run."""
+        asking = [name for name in self.attacks if "sensitivity" in attacks.get(name).needs]
+        if not asking:
+            return None
+        if self.size > 1:
+            return f"{asking[0]} asks single models: the sensitivity of {self.size} together is not kept; choose size=1"
+        if not isinstance(self.target, Trained) or self.epoch not in self.target.sensitivity:
+            return f"{asking[0]} needs the target's sensitivity: Models(..., sensitivity=({self.epoch},))"
+        if self.shadow is not None and (epoch := self._shadow_epoch) not in self.shadow.sensitivity:
+            return f"{asking[0]} needs the shadows' sensitivity, too: Shadows(..., sensitivity=({epoch},))"
+        return None
 
     @property
     def data(self) -> str:
@@ -150,6 +164,7 @@ class Attacked(Config):
                 known=known_mask(arrays, self.known, self.seed),
                 seed=derive(self.seed, "attack", number),
                 curves=self.curves or self.gains,
+                sensitivity=self._sensitivity(trained, subset),
                 **held,
             )
             for number, subset in enumerate(subsets)
@@ -169,8 +184,20 @@ class Attacked(Config):
     def _references(self, shadows: Sequence[Cell]) -> References | None:
         if self.shadow is None:
             return None
-        epoch = self.epoch if self.epoch in self.shadow.epochs else self.shadow.epochs[-1]
-        return references(shadows, epoch, size=self.size, fusion=self.fusion)
+        return references(shadows, self._shadow_epoch, size=self.size, fusion=self.fusion)
+
+    @property
+    def _shadow_epoch(self) -> int:
+        assert self.shadow is not None
+        return self.epoch if self.epoch in self.shadow.epochs else self.shadow.epochs[-1]
+
+    def _sensitivity(self, trained: Sequence[Cell], subset: list[int]) -> np.ndarray | None:
+        """How far the answers of a single model move, if any attack looks at that."""
+        if not any("sensitivity" in attacks.get(name).needs for name in self.attacks):
+            return None
+        (k,) = subset
+        kept: np.ndarray = trained[k // self.target.count].arrays[f"sensitivity_{self.epoch}"][k % self.target.count]
+        return kept
 
     def _subsets(self) -> list[list[int]]:
         """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few.

@@ -38,13 +38,12 @@ class Inherited(Config):
     output_error, the largest distance of any logit over the evaluated samples, worst_error and error_bound, found and
     proven over the box that the samples span (`lottery.distance`), all three medians over draws; failure_rate, the
     share of draws whose worst_error exceeds the tolerance, and proven_rate, that of those whose error_bound does not;
-    changed_of, failure_rate_of, proven_rate_of, of how many samples or draws these are shares;
     count; tolerance; logit_range, the largest logit less the smallest over the evaluated samples. And errors, those
     three for each draw. Its arrays: logits float32 [1, samples, classes]; labels, member [samples].
     """
 
     KIND: ClassVar[str] = "inherited"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 1
 
     target: Models
     per_weight: int = 0
@@ -125,7 +124,6 @@ class Inherited(Config):
             "weights": kept,
             "random_weights": drawn,
             "changed": (first.argmax(1) != trained[0].argmax(1)).mean(),
-            "changed_of": len(first),
         }
         columns |= self._judged(errors, np.ptp(wanted))
         return first[None].astype(np.float32), {name: _number(value) for name, value in columns.items()}, errors
@@ -135,7 +133,6 @@ class Inherited(Config):
         allowed = self.tolerance * logit_range
         medians = zip(("output_error", "worst_error", "error_bound"), np.median(errors, axis=0), strict=True)
         rates = {"failure_rate": (errors[:, 1] > allowed).mean(), "proven_rate": (errors[:, 2] <= allowed).mean()}
-        rates |= {f"{name}_of": self.count for name in rates}
         settings = {"count": self.count, "tolerance": self.tolerance, "logit_range": logit_range}
         return {**dict(medians), **rates, **settings}
 

@@ -18,12 +18,13 @@ class Matched(Config):
     """Of several audits, the one whose figure is nearest to the pattern's: defenses at the same attack or accuracy.
 
     audits: of one data set, network and method, which differ in `strength`, a column of theirs. pattern: the audit that
-    is to be matched. by: "attack", the balanced accuracy of the first of the audits' attacks that the pattern has, too;
-    or "accuracy", the test accuracy. The choice looks at evaluated samples, so it compares and protects nobody.
+    is to be matched. by: "attack", the balanced accuracy of `attack`; or "accuracy", the test accuracy. The choice
+    looks at evaluated samples, so it compares and protects nobody.
 
     The cell's info: rows, those of the audit chosen, with its strength as matched_{strength} in place of the column;
     matched, which is `by`; apart, the chosen figure less the pattern's. Explained in the chapter "The min-max game".
-    Raises ValueError for fewer than two audits, for a column that they do not differ in, and another `by`.
+    Raises ValueError for fewer than two audits, for a column that they do not differ in, an attack that one of them
+    lacks, and another `by`.
     """
 
     KIND: ClassVar[str] = "matched"
@@ -32,6 +33,7 @@ class Matched(Config):
     audits: tuple[Attacked, ...]
     pattern: Attacked
     strength: str
+    attack: str
     by: str = "attack"
 
     def __post_init__(self) -> None:
@@ -40,13 +42,8 @@ class Matched(Config):
         strengths = {audit.columns().get(self.strength) for audit in self.audits}
         if len(self.audits) < 2 or len(strengths) < len(self.audits):
             raise ValueError(f"Matched: give two audits or more, each with another {self.strength!r}")
-        if self.attack is None:
-            raise ValueError("Matched: the audits and the pattern have no attack in common")
-
-    @property
-    def attack(self) -> str | None:
-        """The attack that is matched by."""
-        return next((name for name in self.audits[0].attacks if name in self.pattern.attacks), None)
+        if any(self.attack not in one.attacks for one in (*self.audits, self.pattern)):
+            raise ValueError(f"Matched: an audit lacks the attack {self.attack}, by which they are compared")
 
     @property
     def data(self) -> str:

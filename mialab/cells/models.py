@@ -27,12 +27,14 @@ class Models(Trained, Answered):
     """`count` models that come to be as the pipeline says, and what they answer after the named epochs.
 
     epochs: of the last phase, counted from 1, after which logits are kept; 0 for a phase without epochs. weights:
-    epochs after which the models themselves are kept; `rebuild` makes modules of them. Both are merely observed: they
-    make no other training. first: number of the first model; model k has the seed `pipeline.seed_of("target", k)`
-    however it is trained. More than one model are trained by `fit_many`. With several phases the cell needs the one
-    with a phase less, which is trained once, whoever goes on from it.
+    epochs after which the models themselves are kept; `rebuild` makes modules of them. sensitivity: epochs after which
+    it is measured how far answers move under noise. All three are merely observed: they make no other training. first:
+    number of the first model; model k has the seed `pipeline.seed_of("target", k)` however it is trained. More than one
+    model are trained by `fit_many`. With several phases the cell needs the one with a phase less, which is trained
+    once, whoever goes on from it.
 
-    The cell's arrays: logits_{epoch} float32 [count, samples, classes]; labels, member [samples], members first;
+    The cell's arrays: logits_{epoch} and sensitivity_{epoch} (of `mialab.attacks.sensitivity`, its noise added to
+    standardised inputs) float32 [count, samples, classes]; labels, member [samples], members first;
     weights_{epoch}_{k}.{name}, each parameter and buffer of the k-th model here; carried_{k}, the end states of its
     defenses. Its info: history, per model a list of dicts, one per kept epoch: epoch, learning_rate (of its last step),
     train_accuracy, test_accuracy; training, per model a list of dicts, one per epoch of every phase: phase, epoch, lr,
@@ -47,6 +49,7 @@ class Models(Trained, Answered):
     first: int = 0
     count: int = 1
     weights: tuple[int, ...] = field(default=(), metadata=OBSERVED)
+    sensitivity: tuple[int, ...] = field(default=(), metadata=OBSERVED)
 
     def __post_init__(self) -> None:
         self.check_epochs()
@@ -60,7 +63,7 @@ class Models(Trained, Answered):
 
     def compute(self, inputs: Sequence[Cell], *, scratch: Path) -> Cell:
         seen = evaluated(self.pipeline)
-        recorders = [Recorder(seen, seen.member, self.epochs, self.weights) for _ in self.numbers]
+        recorders = [Recorder(seen, seen.member, self.epochs, self.weights, self.sensitivity) for _ in self.numbers]
         members = [
             Member(
                 self.seeds[k],

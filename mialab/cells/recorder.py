@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from mialab import training
+from mialab.attacks.sensitivity import sensitivity
 from mialab.cells.pipeline import Evaluated
 from mialab.engine.store import Cell
+from mialab.seeds import derive
 
 
 class Recorder(training.Hooks):
-    """Keeps logits after some epochs, and weights after some. It changes nothing in the training.
+    """Keeps logits after some epochs, weights after some, sensitivities after some. It changes nothing in the training.
 
     seen: the rows that are answered; member: whose accuracy counts as train accuracy, bool [n], a shadow's own for a
     shadow. Of a phase without epochs, what it starts with counts as after epoch 0.
@@ -24,12 +26,20 @@ class Recorder(training.Hooks):
 
     observes = True
 
-    def __init__(self, seen: Evaluated, member: Tensor, epochs: Sequence[int], weights: Sequence[int] = ()):
+    def __init__(
+        self,
+        seen: Evaluated,
+        member: Tensor,
+        epochs: Sequence[int],
+        weights: Sequence[int] = (),
+        disturbed: Sequence[int] = (),
+    ):
         self.samples, self.labels, self.member = seen.samples(), seen.y, member
-        self.epochs, self.weight_epochs = tuple(epochs), tuple(weights)
+        self.epochs, self.weight_epochs, self.disturbed_epochs = tuple(epochs), tuple(weights), tuple(disturbed)
         self.reached = 0
         self.logits: dict[int, Tensor] = {}
         self.weights: dict[int, dict[str, Tensor]] = {}
+        self.moved: dict[int, Tensor] = {}
         self.history: list[dict] = []
 
     def after_epoch(self, run: training.TrainingRun) -> None:
@@ -40,6 +50,8 @@ class Recorder(training.Hooks):
         if run.epoch in self.epochs:
             self.logits[run.epoch] = answers(run.model, self.samples)
             self.history.append(self._row(run))
+        if run.epoch in self.disturbed_epochs:
+            self.moved[run.epoch] = moved(run.model, self.samples, seed=derive(run.seed, "disturbed", run.epoch))
 
     def end(self, run: training.TrainingRun) -> None:
         if not run.recipe.epochs:
@@ -55,10 +67,13 @@ class Recorder(training.Hooks):
         }
 
     def state_dict(self) -> dict:
-        return {"reached": self.reached, "logits": self.logits, "weights": self.weights, "history": self.history}
+        kept = {"logits": self.logits, "weights": self.weights, "moved": self.moved}
+        return {"reached": self.reached, **kept, "history": self.history}
 
     def load_state_dict(self, state: dict) -> None:
-        for wanted, kept in ((self.epochs, state["logits"]), (self.weight_epochs, state["weights"])):
+        found_moved = state.get("moved", {})  # of an older checkpoint
+        every = (self.epochs, state["logits"]), (self.weight_epochs, state["weights"])
+        for wanted, kept in (*every, (self.disturbed_epochs, found_moved)):
             if any(epoch <= state["reached"] and epoch not in kept for epoch in wanted):
                 raise training.Missed
         self.reached = state["reached"]
@@ -68,14 +83,15 @@ class Recorder(training.Hooks):
             for epoch, found in state["weights"].items()
             if epoch in self.weight_epochs
         }
+        self.moved = {epoch: found.cpu() for epoch, found in found_moved.items() if epoch in self.disturbed_epochs}
         self.history = [row for row in state["history"] if row["epoch"] in self.epochs]
 
 
-def _after(recorder: Recorder, epoch: int) -> np.ndarray:
-    """The logits after this epoch; ValueError where training had stopped before."""
-    if epoch not in recorder.logits:
+def _after(found: Mapping[int, Tensor], epoch: int) -> np.ndarray:
+    """What was found after this epoch; ValueError where training had stopped before."""
+    if epoch not in found:
         raise ValueError(f"a defense stopped the training before epoch {epoch}, which was to be kept: name fewer")
-    return recorder.logits[epoch].numpy()
+    return found[epoch].numpy()
 
 
 def answers(model: torch.nn.Module, samples: Any) -> Tensor:
@@ -84,9 +100,34 @@ def answers(model: torch.nn.Module, samples: Any) -> Tensor:
     return found[0] if isinstance(found, tuple) else found
 
 
+def moved(model: torch.nn.Module, samples: Any, *, seed: int) -> Tensor:
+    """The sensitivity float32 [n, classes] on tensors (x, y) or on a source of batches, in their order.
+
+    The noise is added to what the network gets: standardised images, features as they are.
+    """
+    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    scale = getattr(model, "scale", None)
+
+    def query(x: Tensor) -> Tensor:
+        return answers(model, (x, None)).double().softmax(dim=1)
+
+    batches = samples[0].split(1000) if isinstance(samples, tuple) else (x for x, _ in samples)
+    found = []
+    for number, x in enumerate(batches):
+        x = x.to(where) if scale is None else scale(x.to(where))
+        found.append(torch.from_numpy(sensitivity(query, x, seed=derive(seed, number))))
+    return torch.cat(found)
+
+
 def kept(recorders: Sequence[Recorder], fitted: Sequence[training.Fitted]) -> dict[str, np.ndarray]:
-    """A training cell's arrays: logits_{epoch} [models, samples, classes], weights_{epoch}_{k}.{name}, carried_{k}."""
-    arrays = {f"logits_{epoch}": np.stack([_after(each, epoch) for each in recorders]) for epoch in recorders[0].epochs}
+    """A training cell's arrays: logits_{epoch} and sensitivity_{epoch} [models, samples, classes], and what models are.
+
+    The latter: weights_{epoch}_{k}.{name}, carried_{k}.
+    """
+    first = recorders[0]
+    arrays = {f"logits_{epoch}": np.stack([_after(each.logits, epoch) for each in recorders]) for epoch in first.epochs}
+    for epoch in first.disturbed_epochs:
+        arrays[f"sensitivity_{epoch}"] = np.stack([_after(each.moved, epoch) for each in recorders])
     for k, recorder in enumerate(recorders):
         for epoch, state in recorder.weights.items():
             arrays |= {f"weights_{epoch}_{k}.{name}": value.numpy() for name, value in state.items()}

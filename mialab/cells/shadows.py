@@ -26,8 +26,9 @@ TOLERANCE = 0.05  # by how much a shadow's training set may differ in size from 
 class Shadows(Trained):
     """`count` shadows of a target, from number `first` on, and what they answer after the named epochs.
 
-    pipeline: the target's; a shadow runs every phase of it on its own half. epochs, weights: observed, as in `Models`.
-    models: how many make one shadow, as a shadow of an ensemble is an entire ensemble, all of it trained on one half.
+    pipeline: the target's; a shadow runs every phase of it on its own half. epochs, weights, sensitivity: observed, as
+    in `Models`. models: how many make one shadow, as a shadow of an ensemble is an entire ensemble, all of it trained
+    on one half.
 
     The samples are those that attacks on the target see. Shadow k is trained on the half that `splits.half` marks,
     drawn from the seed without a look at who is the target's member; its model m has the seed
@@ -35,9 +36,9 @@ class Shadows(Trained):
     chapter "LiRA". Raises ValueError for a target that is trained on more or fewer samples than half of those, and for
     one that starts from pretrained weights or whose reference rows are among the attacked ones.
 
-    The cell's arrays, samples in the target's order: logits_{epoch} float32 [count, models, samples, classes], so that
-    every size of ensemble and every fusion can be attacked; member bool [count, samples]; labels [samples]. Its info is
-    that of `Models`, per model, of which a shadow's stand together.
+    The cell's arrays, samples in the target's order: logits_{epoch} and sensitivity_{epoch} float32 [count, models,
+    samples, classes], so that every size of ensemble and every fusion can be attacked; member bool [count, samples];
+    labels [samples]. Its info is that of `Models`, per model, of which a shadow's stand together.
     """
 
     KIND: ClassVar[str] = "shadows"
@@ -49,6 +50,7 @@ class Shadows(Trained):
     first: int = 0
     count: int = 1
     weights: tuple[int, ...] = field(default=(), metadata=OBSERVED)
+    sensitivity: tuple[int, ...] = field(default=(), metadata=OBSERVED)
 
     def __post_init__(self) -> None:
         self.check_epochs()
@@ -78,7 +80,7 @@ class Shadows(Trained):
         seen = evaluated(self.pipeline)
         inside = self._design(seen)
         halves = inside.repeat_interleave(self.models, dim=0)  # of each model, those of one shadow together
-        recorders = [Recorder(seen, half, self.epochs, self.weights) for half in halves]
+        recorders = [Recorder(seen, half, self.epochs, self.weights, self.sensitivity) for half in halves]
         members = [
             Member(
                 self.seeds[k],
@@ -90,9 +92,8 @@ class Shadows(Trained):
         ]
         fitted = train(self.pipeline, seen, members, scratch / "training.pt")
         arrays = recorder.kept(recorders, fitted)
-        for epoch in self.epochs:
-            logits = arrays[f"logits_{epoch}"]
-            arrays[f"logits_{epoch}"] = logits.reshape(self.count, self.models, *logits.shape[1:])
+        for name in [f"logits_{at}" for at in self.epochs] + [f"sensitivity_{at}" for at in self.sensitivity]:
+            arrays[name] = arrays[name].reshape(self.count, self.models, *arrays[name].shape[1:])
         arrays |= {"member": inside.numpy(), "labels": seen.y.numpy()}
         return Cell(self.info(inputs, recorders, fitted), arrays)
 
@@ -107,10 +108,15 @@ class Shadows(Trained):
 
 
 def references(cells: Sequence[Cell], epoch: int, *, size: int = 1, fusion: str = "confidence") -> References:
-    """What attacks learn from: the shadows of all cells, the first `size` models of each fused by the target's rule."""
+    """What attacks learn from: the shadows of all cells, the first `size` models of each fused by the target's rule.
+
+    Of single models also their sensitivity, where it was measured.
+    """
     names = f"logits_{epoch}", "member", "labels"
     logits, member, labels = ([cell.arrays[name] for cell in cells] for name in names)
     inside = np.concatenate(member)
     if size == 1:  # as they are: fusing would only round
-        return References(np.concatenate([some[:, 0] for some in logits]), inside, labels[0])
+        moved = [cell.arrays[kept][:, 0] for cell in cells if (kept := f"sensitivity_{epoch}") in cell.arrays]
+        whole = np.concatenate(moved) if len(moved) == len(cells) else None
+        return References(np.concatenate([some[:, 0] for some in logits]), inside, labels[0], whole)
     return References.of_ensembles((each[:size] for some in logits for each in some), inside, labels[0], how=fusion)

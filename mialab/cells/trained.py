@@ -27,6 +27,7 @@ class Trained(Config):
     first: int
     count: int
     weights: tuple[int, ...]
+    sensitivity: tuple[int, ...]
 
     @property
     @abstractmethod
@@ -76,7 +77,7 @@ class Trained(Config):
         if (parent := self.pipeline.parent) is None:
             return ()
         end = (parent.last.recipe.epochs,)
-        return (self._with(pipeline=parent, epochs=end, weights=end),)
+        return (self._with(pipeline=parent, epochs=end, weights=end, sensitivity=()),)
 
     def _with(self, **changes: Any) -> Self:
         return replace(self, **changes)
@@ -84,7 +85,7 @@ class Trained(Config):
     def check_epochs(self) -> None:
         """Raise ValueError unless what is observed are epochs of the pipeline's last phase."""
         last, kind = self.pipeline.last.recipe.epochs, type(self).__name__
-        for name, numbers in (("epochs", self.epochs), ("weights", self.weights)):
+        for name, numbers in (("epochs", self.epochs), ("weights", self.weights), ("sensitivity", self.sensitivity)):
             rising = list(numbers) == sorted(set(numbers)) and (not numbers or numbers[0] >= min(1, last))
             if not rising or (name == "epochs" and not numbers):
                 raise ValueError(f"{kind}: {name} must be rising whole numbers from 1 on, not {tuple(numbers)}")

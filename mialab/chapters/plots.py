@@ -29,6 +29,7 @@ ATTACKS = {  # how the names of a family's attacks begin: colour, marker and lin
     "white-box": ("#e69f00", "D", "-"),
     "nasr": ("#8c510a", "X", "-"),
     "shadow": ("#56b4e9", "v", "-"),
+    "samia": ("#aa4499", "<", "-"),
     "lira": ("#332288", "P", "-"),
     "rmia": ("#882255", "p", "-"),
     "exposure": ("#999933", "h", "-"),

@@ -1,7 +1,8 @@
 """What both papers say, as data, and what our results say of it.
 
-`ALL` holds every sentence that a number can test, `verdicts` holds results against them, `text` and `to_dict` show
-what came of it, and `printed.audit` holds the papers' own numbers against each other.
+`ALL` holds every sentence that a number can test. `verdicts` holds results against them place by place, and `overall`
+says what that makes of each sentence; `text` and `to_dict` show it. `printed.audit` holds the papers' own numbers
+against each other.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mialab.claims import ensemble, printed, pruning, verdict
-from mialab.claims.claim import Claim, Effect, First, Last, Trend
+from mialab.claims.claim import Claim, Criterion, Effect, First, Last, Trend
 from mialab.claims.show import text, to_dict
-from mialab.claims.verdict import VERDICTS, Verdict
+from mialab.claims.verdict import VERDICTS, Verdict, overall
 
 if TYPE_CHECKING:
     from mialab.results.lines import Result
 
-__all__ = ["ALL", "PLANNED", "VERDICTS", "Claim", "Effect", "First", "Last", "Trend", "Verdict"]
-__all__ += ["printed", "text", "to_dict", "verdicts"]
+__all__ = ["ALL", "PLANNED", "VERDICTS", "Claim", "Criterion", "Effect", "First", "Last", "Trend", "Verdict"]
+__all__ += ["overall", "printed", "text", "to_dict", "verdicts"]
 
 ALL: tuple[Claim, ...] = (*ensemble.CLAIMS, *pruning.CLAIMS)
 
-# Experiments that claims wait for. One that exists by now has no place here.
-PLANNED = (*(f"ensemble/figure{number}" for number in range(2, 14)),)
+PLANNED = ensemble.PLANNED
 
 
 def verdicts(results: Iterable[Result], claims: Sequence[Claim] = ALL) -> list[Verdict]:

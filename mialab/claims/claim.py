@@ -14,16 +14,17 @@ import numpy as np
 
 POINTS = 3  # fewest points of a trend
 DIRECTIONS = (">", "<", "=")
-# Columns that a configuration fixes. They are counted, not sampled: that all seeds agree on one is no accident.
-COUNTED = frozenset({"weights", "reduction_ratio", "storage_bytes", "multiply_adds", "training_multiply_adds"})
-# The smallest effect of interest where a claim names no other, our choice: one point of a share, 0.01 nats.
-MATTERS = 0.01
-SHARES = frozenset(
-    {
-        *("auc", "balanced_accuracy", "train_accuracy", "test_accuracy", "js", "confidence", "level_js"),
-        *("correct_confidence", "misclassified_confidence", "train_certainty", "test_certainty", "auc_above_plain"),
-    }
-)
+# Smallest effects of interest, our choice, in the units of each value; a share (of accuracy, of AUC) has `POINT`.
+POINT = 0.01
+SMALLEST = {
+    **dict.fromkeys(("js", "level_js"), 0.005),  # nats
+    **dict.fromkeys(("gain", "train_loss"), 0.01),  # nats
+    **dict.fromkeys(("output_error", "worst_error"), 0.01),  # of logits
+    "agreement": 0.1,  # models, of ten
+    "epochs_to_converge": 1.0,
+    "reduction_ratio": 0.05,
+}
+SMALLEST_CHANGE = 0.05  # of a relative change
 
 
 @dataclass(frozen=True)
@@ -53,35 +54,21 @@ class Effect:
     value: a column, or a pair of columns whose difference counts (train less test accuracy).
     of, minus: a filter, or several whose means are added up: with two on either side, a difference of differences.
     There is no effect where a filter stands on both sides, as with the first and the last of a single epoch.
+    relative: the difference counts as a share of what is taken off: -0.9 is a tenth left. draws: of a value that is a
+    share of a few random draws, the column with their number.
     """
 
     value: str | tuple[str, str]
     of: Filter | tuple[Filter, ...]
     minus: Filter | tuple[Filter, ...] = ()
+    relative: bool = False
+    draws: str = ""
 
     @property
-    def counted(self) -> bool:
-        """Whether a configuration fixes the effect, so that it may well be the same in every seed."""
-        return {self.value} <= COUNTED if isinstance(self.value, str) else set(self.value) <= COUNTED
-
-    @property
-    def share(self) -> bool:
-        """Whether it is a share, or a difference of shares."""
-        return {self.value} <= SHARES if isinstance(self.value, str) else set(self.value) <= SHARES
-
-    def concerns(self, columns: dict) -> bool:
-        """Whether a cell with these columns, not computed yet, may change the effect or its ends."""
-        return any(_may_match(columns, where) for where in (*_several(self.of), *_several(self.minus)))
-
-    def trials(self, rows: Sequence[dict]) -> int | None:
-        """Of how many draws or samples the value is the share, all seeds together: what rows hold as {value}_of.
-
-        None for a difference, and where a row does not say.
-        """
-        if self.minus or not isinstance(self.value, str):
-            return None
-        counted = replace(self, value=f"{self.value}_of").per_seed(rows)
-        return round(sum(counted.values())) if counted.keys() == self.per_seed(rows).keys() != set() else None
+    def smallest(self) -> float:
+        """The smallest effect of interest, in the effect's units."""
+        value = self.value if isinstance(self.value, str) else self.value[0]
+        return SMALLEST_CHANGE if self.relative else SMALLEST.get(value, POINT)
 
     def resolved(self, rows: Sequence[dict]) -> Effect:
         """The same effect with First() and Last() replaced by what they stand for in the rows of one setting.
@@ -103,14 +90,27 @@ class Effect:
         of, minus = _several(self.of), _several(self.minus)
         if any(where in minus for where in of):
             return None
-        signed = [*((1, where) for where in of), *((-1, where) for where in minus)]
-        means = [(sign, _mean(self.value, [row for row in rows if matches(row, where)])) for sign, where in signed]
-        known = [sign * mean for sign, mean in means if mean is not None]
-        return sum(known) if len(known) == len(means) else None
+        sides = [[_mean(self.value, [row for row in rows if matches(row, w)]) for w in side] for side in (of, minus)]
+        if any(mean is None for side in sides for mean in side):
+            return None
+        more, less = (math.fsum(mean for mean in side if mean is not None) for side in sides)
+        if not self.relative:
+            return more - less
+        return more / less - 1 if less else None
+
+    def reads(self, columns: dict) -> bool:
+        """Whether rows of a cell with these columns may have a part in the effect."""
+        return any(_may_read(where, columns) for side in (self.of, self.minus) for where in _several(side))
+
+    def drawn(self, rows: Sequence[dict]) -> float:
+        """How many random draws the value is a share of, over all seeds; 0 of any other value."""
+        counts = Effect(self.draws, self.resolved(rows).of).per_seed(rows) if self.draws else {}
+        return sum(counts.values())
 
     def __str__(self) -> str:
         """As read aloud: "auc: models 10 minus models 1 (epoch 90, attack gap)", what all filters share coming last."""
         value = self.value if isinstance(self.value, str) else " less ".join(self.value)
+        value = f"relative change of {value}" if self.relative else value
         filters = [*_several(self.of), *_several(self.minus)]
         if len(filters) == 1:
             return f"{value} ({_text(filters[0])})"
@@ -125,10 +125,11 @@ class Effect:
 
 @dataclass(frozen=True)
 class Trend:
-    """The slope of one effect on another over the values of some columns (least squares): above 0, they rise together.
+    """How far one effect rises along another over the values of some columns: above 0, they rise together.
 
-    A slope rather than a rank correlation: over three epochs the latter has four values, and Student's interval is not
-    made for that. across: the columns that tell the points apart, such as ("epoch",); the filters leave them free.
+    The rise of the least-squares line from the least place to the greatest, so that it has the units of the effect.
+    Not a rank correlation: over three epochs that has four values, and Student's interval is not made for it. across:
+    the columns that tell the points apart, such as ("epoch",); the filters leave them free.
     """
 
     effect: Effect
@@ -136,34 +137,30 @@ class Trend:
     across: tuple[str, ...]
 
     @property
-    def counted(self) -> bool:
-        """Whether a configuration fixes the slope."""
-        return self.effect.counted and self.against.counted
+    def smallest(self) -> float:
+        """The smallest rise of interest, in the effect's units."""
+        return self.effect.smallest
 
-    @property
-    def share(self) -> bool:
-        """A slope is none."""
-        return False
+    def reads(self, columns: dict) -> bool:
+        """Whether rows of a cell with these columns may have a part in it."""
+        return self.effect.reads(columns) or self.against.reads(columns)
 
-    def concerns(self, columns: dict) -> bool:
-        """Whether a cell with these columns may be a point of it."""
-        return self.effect.concerns(columns) or self.against.concerns(columns)
-
-    def trials(self, rows: Sequence[dict]) -> None:
-        """A slope has none."""
+    def drawn(self, rows: Sequence[dict]) -> float:
+        """0: a line is no share of draws."""
+        return 0
 
     def resolved(self, rows: Sequence[dict]) -> Trend:
         """The same trend with First() and Last() replaced, as in `Effect.resolved`."""
         return replace(self, effect=self.effect.resolved(rows), against=self.against.resolved(rows))
 
     def per_seed(self, rows: Sequence[dict]) -> dict[int, float]:
-        """The slope of each seed that has at least three points, not all of them at the same place."""
+        """The rise of each seed that has at least three points, not all of them at the same place."""
         trend = self.resolved(rows)
         measured = {seed: trend.of_one_seed(own) for seed, own in _by_seed(rows).items()}
         return {seed: value for seed, value in measured.items() if value is not None}
 
     def of_one_seed(self, rows: Sequence[dict]) -> float | None:
-        """The slope in one seed's rows, all filters resolved; None where there is none."""
+        """The rise in one seed's rows, all filters resolved; None where there is none."""
         places: dict[tuple, list[dict]] = {}
         for row in rows:
             if all(column in row for column in self.across):
@@ -173,10 +170,38 @@ class Trend:
         if len(x) < POINTS or np.ptp(x) == 0:
             return None
         centred = x - x.mean()
-        return float(centred @ y / (centred @ centred))
+        return float(centred @ y / (centred @ centred) * np.ptp(x))
 
     def __str__(self) -> str:
-        return f"slope over {' and '.join(self.across)} of {self.effect} on {self.against}"
+        return f"rise over {' and '.join(self.across)} of {self.effect} along {self.against}"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What an effect has to be.
+
+    direction: ">" or "<", it lies above or below `null`; or "=", it lies within `margin` of it. sesoi: the smallest
+    effect of interest. An effect that surely lies closer to `null` than that is no relevant one, whatever its sign; 0
+    where `null` is a bound in itself, on whose sides nothing else is asked.
+    """
+
+    effect: Effect | Trend
+    direction: str
+    null: float = 0.0
+    margin: float = 0.0
+    sesoi: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """What is asked for: a "direction" from no effect, a "bound" kept, or "equivalence"."""
+        return "equivalence" if self.direction == "=" else "direction" if self.sesoi else "bound"
+
+    def __str__(self) -> str:
+        """Such as "> 0, relevant beyond ± 0.01", or "within 0 ± 0.02"."""
+        if self.kind == "equivalence":
+            return f"within {self.null:g} ± {self.margin:g}"
+        relevant = f", relevant beyond ± {self.sesoi:g}" if self.sesoi else ""
+        return f"{self.direction} {self.null:g}{relevant}"
 
 
 @dataclass(frozen=True)
@@ -185,11 +210,11 @@ class Claim:
 
     id: a short name that never changes. paper: "ensemble" or "pruning". section: where it stands ("abstract", "3.2").
     sentence: what it says, in our words. experiment: the name of the one whose rows decide; it may not exist yet.
-    direction: ">" or "<", the effect lies above or below `null`; or "=", it lies within `margin` of it.
-    settings: the paper's own data and architecture, one filter each; each architecture found is judged by itself.
-    stand_ins: what may speak for itself where the paper's own is out of reach, never in the paper's name.
-    choice: what in null and margin is our reading of the words. least: the smallest effect of interest, above or below
-    a null of 0; None takes 0.01 for shares and nats, and none for others.
+    test: what decides. also: what the sentence says in the same breath; it holds only if all hold. given: what the
+    sentence takes for granted ("where ..."); without it, nothing follows. settings: the paper's own data and
+    architecture, one filter each; each architecture found is judged by itself. stand_ins: what may speak for itself
+    where the paper's own is out of reach, never in the paper's name. choice: what in the numbers of the tests is our
+    reading of the words.
     """
 
     id: str
@@ -197,49 +222,43 @@ class Claim:
     section: str
     sentence: str
     experiment: str
-    effect: Effect | Trend
-    direction: str
+    test: Criterion
     settings: tuple[Filter, ...]
     stand_ins: tuple[Filter, ...] = ()
-    null: float = 0.0
-    margin: float = 0.0
+    also: tuple[Criterion, ...] = ()
+    given: tuple[Criterion, ...] = ()
     choice: str = ""
-    least: float | None = None
 
     def __post_init__(self):
-        if self.direction not in DIRECTIONS or (self.direction == "=") != (self.margin > 0):
-            raise ValueError(
-                f"claim {self.id}: direction is >, <, or = with a margin above 0 (found {self.direction!r})"
-            )
-
-    @property
-    def matters(self) -> float:
-        """The smallest effect of interest; 0 where a border or a margin of the claim's own says what matters."""
-        if self.direction == "=" or self.null:
-            return 0.0
-        return self.least if self.least is not None else MATTERS if self.effect.share else 0.0
-
-    @property
-    def test(self) -> str:
-        """What the effect has to be, such as "> 0" or "within 0 ± 0.02"."""
-        if self.direction == "=":
-            return f"within {self.null:g} ± {self.margin:g}"
-        return f"{self.direction} {self.null:g}"
+        for one in (self.test, *self.also, *self.given):
+            if one.direction not in DIRECTIONS or (one.direction == "=") != (one.margin > 0):
+                found = f"direction is >, <, or = with a margin above 0 (found {one.direction!r})"
+                raise ValueError(f"claim {self.id}: {found}")
 
 
-def above(effect: Effect | Trend, null: float = 0.0) -> dict:
-    """The test that an effect lies above a number."""
-    return {"effect": effect, "direction": ">", "null": null}
+def above(effect: Effect | Trend, null: float = 0.0) -> Criterion:
+    """The test that an effect lies above the number that means none: 0, or what guessing gives."""
+    return Criterion(effect, ">", null, sesoi=effect.smallest)
 
 
-def below(effect: Effect | Trend, null: float = 0.0) -> dict:
-    """The test that an effect lies below a number."""
-    return {"effect": effect, "direction": "<", "null": null}
+def below(effect: Effect | Trend, null: float = 0.0) -> Criterion:
+    """The test that an effect lies below the number that means none."""
+    return Criterion(effect, "<", null, sesoi=effect.smallest)
 
 
-def near(effect: Effect | Trend, margin: float, null: float = 0.0) -> dict:
+def at_least(effect: Effect | Trend, bound: float) -> Criterion:
+    """The test that an effect lies above a bound that the sentence, or our reading of it, names."""
+    return Criterion(effect, ">", bound)
+
+
+def at_most(effect: Effect | Trend, bound: float) -> Criterion:
+    """The test that an effect lies below a bound that the sentence, or our reading of it, names."""
+    return Criterion(effect, "<", bound)
+
+
+def near(effect: Effect | Trend, margin: float, null: float = 0.0) -> Criterion:
     """The test that an effect lies within a margin of a number: how "no difference" can be shown, not just not seen."""
-    return {"effect": effect, "direction": "=", "null": null, "margin": margin}
+    return Criterion(effect, "=", null, margin)
 
 
 def matches(row: dict, where: Filter) -> bool:
@@ -250,11 +269,14 @@ def matches(row: dict, where: Filter) -> bool:
     )
 
 
-def _may_match(columns: dict, where: Filter) -> bool:
-    """Whether rows of a cell may match; where an end is asked for, any cell of the filter's method may be it."""
-    if any(isinstance(wanted, First | Last) for wanted in where.values()):
-        where = {"method": where["method"]} if "method" in where else {}
-    return matches(columns, {name: wanted for name, wanted in where.items() if name in columns})
+def _may_read(where: Filter, columns: dict) -> bool:
+    """Whether a filter may find rows of a cell with these columns, or read off them what is first or last.
+
+    The cell may have further columns; and what is first or last is read off rows of other kinds, but for the method.
+    """
+    sought = any(isinstance(wanted, First | Last) for wanted in where.values())
+    plain = {name: wanted for name, wanted in where.items() if name in columns and not isinstance(wanted, First | Last)}
+    return all(matches(columns, {name: plain[name]}) for name in plain if name == "method" or not sought)
 
 
 def _several(where: Filter | tuple[Filter, ...]) -> tuple[Filter, ...]:

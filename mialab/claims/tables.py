@@ -7,6 +7,7 @@ from functools import cache
 from mialab.claims.claim import Claim, Filter, matches
 from mialab.results import reported
 
+EPSILON = 6.28  # of LeNet-5 (section 5.1); the four-layer network's is not stated, and read alike
 SHARES = {"attack_accuracy": "balanced_accuracy", "test_accuracy": "test_accuracy", "train_accuracy": "train_accuracy"}
 ATTACKS = {"cnn4": "shadow-rahman"}  # all others are attacked by Nasr et al.'s network (pruning paper, section 5.2)
 
@@ -19,7 +20,7 @@ def effect(claim: Claim, setting: Filter) -> float | None:
     """A claim's effect as the table of its experiment's name prints it; None where there is none, or no such line."""
     paper, table = claim.experiment.split("/")
     rows = [row for row in _rows(paper) if row["table"] == table and matches(row, setting)]
-    return claim.effect.per_seed(rows).get(0)
+    return claim.test.effect.per_seed(rows).get(0)
 
 
 @cache
@@ -33,6 +34,7 @@ def _rows(paper: str) -> list[dict]:
             if line["method"] == "dp":
                 line["epsilon"] = EPSILON
             line |= {"seed": 0, "label": "all", "attack": ATTACKS.get(row["model"], "nasr-paper")}
+            line |= {"epsilon": EPSILON} if row["method"] == "dp" else {}
             share = SHARES.get(row["metric"])
             line[share or row["metric"]] = row["value"] / 100 if share else row["value"]
     return list(lines.values())

@@ -27,13 +27,20 @@ these and choose their threshold on them, and are evaluated on the rest. With 0 
 learn are skipped, and balanced accuracy is the best over thresholds. All attacks are evaluated on all the remaining
 samples, neural-released too, also on the classes that the paper's script skips (fewer than 10 samples on a side).
 
+Before any attack runs, the arrays are looked at for mistakes: members that do worse than non-members, labels or
+reference samples in another order, classes with other numbers, rows that stand there twice, probabilities by the name
+of logits, shadows that are the model itself. What is found is printed on top as notes, with how to check; a note never
+stops the audit. Where nothing is wrong, each that rests on a test speaks in one of 10,000 files at most.
+
 The Jensen-Shannon divergences are those of the evaluated samples' fused prediction. They bound the attacks that see it,
 and none that looks at the samples, at reference models or at each model's own answers.
 
 the JSON, in shares, with 95 % intervals; null where there are too few samples:
-  {"version": 1, "samples": SIDES, "accuracy": SIDES, "attacks": {NAME: ATTACK}, "skipped": {NAME: reason},
+  {"version": 1, "notes": [NOTE], "samples": SIDES, "accuracy": SIDES, "attacks": {NAME: ATTACK},
+   "skipped": {NAME: reason},
    "divergence": {"confidence": JS, "confidence_per_class": JS, "prediction": JS, "js_at_least": PROOF,
                   "epsilon_at_least": PROOF}}
+  NOTE is {"code", "sentence", "figures": {NAME: number or list}}: what looks like a mistake in the file, see above
   SIDES is {"members", "nonmembers"}
   ATTACK is {"auc", "auc_interval": [low, high], "balanced_accuracy", "balanced_accuracy_interval",
     "tpr": {"0.1", "0.01", "0.001"} by FPR, "tpr_interval" likewise, "evaluated": SIDES,
@@ -55,14 +62,14 @@ def add(commands) -> None:
         "audit",
         help="how well attacks tell a model's training data from other data",
         description="How well attacks tell members (samples that models were trained on) from non-members.",
-        epilog=BELOW + _attacks(),
+        epilog=BELOW + _names(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
     option("file", metavar="FILE.npz", help="arrays logits (or probabilities), labels and member; see below")
     option("--attack", metavar="NAME", action="append", type=_attack, help="one to run; repeatable; see below")
     option("--reference", metavar="REF.npz", help="outputs of reference models, for LiRA, RMIA and shadow attacks")
-    option("--fusion", choices=("confidence", "logit", "vote"), default="confidence", help="how models become one")
+    option("--fusion", choices=tuple(catalogue.FUSIONS), default="confidence", help="how models are joined; see below")
     option("--white-box", action="store_true", help="neural attacks see all models' confidences side by side")
     option("--known", metavar="SHARE", type=_share, default=0.8, help="share of each class and side, see below (0.8)")
     option("--split", choices=("random", "file-order"), default="random", help="known at random, or the first ones")
@@ -73,12 +80,14 @@ def add(commands) -> None:
     parser.set_defaults(run=_audit)
 
 
-def _attacks() -> str:
+def _names() -> str:
     lines = []
     for when, attacks in catalogue.GROUPS.items():
         lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
+    fusions = (f"  {name:<28}{what}" for name, what in catalogue.FUSIONS.items())
     variants = textwrap.wrap(", ".join(catalogue.VARIANTS), 118, break_on_hyphens=False)
-    return "\n".join([*lines, "", "variants run by name, with --reference:", *(f"  {line}" for line in variants)])
+    lines += ["", "variants run by name, with --reference:", *(f"  {line}" for line in variants)]
+    return "\n".join([*lines, "", "fusions of an ensemble's models:", *fusions])
 
 
 def _attack(name):

@@ -17,7 +17,8 @@ def add(commands) -> None:
     """Add the command to the command line."""
     parser = options.command(commands, "claims", "what results say of each statement of both papers", BELOW)
     parser.add_argument("--paper", metavar="NAME", help="ensemble or pruning (default: both)")
-    parser.add_argument("--verdict", metavar="VERDICT", help="only these: supported, contradicted, undecided, not run")
+    kinds = "supported, contradicted, no relevant effect, undecided, not run"
+    parser.add_argument("--verdict", metavar="VERDICT", help=f"only these: {kinds}")
     options.preset(parser, every="results of every preset")
     parser.add_argument("--json", metavar="OUT", help="also write the verdicts to this file, as JSON")
     options.store(parser)

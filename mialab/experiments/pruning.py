@@ -211,10 +211,11 @@ def _table2(preset: str, seed: int) -> tuple[Config, ...]:
 
 def _against_dp(setting: Setting, preset: str, seed: int) -> tuple[Config, ...]:
     """Plain training and pruning, and differential privacy at the paper's epsilon and where it matches pruning."""
-    audit = _with_rahman if setting is CNN else audited
+    audit, attack = (_with_rahman, "shadow-rahman") if setting is CNN else (audited, *ATTACK)
     plain, pruned = audit(setting.plain(seed)), audit(setting.pruned(seed))
     swept = tuple(audit(setting.noisy(seed, DpSgd(epsilon))) for epsilon in EPSILONS[preset])
-    return (plain, pruned, *swept, *(Matched(swept, pruned, "epsilon", by) for by in ("attack", "accuracy")))
+    matched = (Matched(swept, pruned, "epsilon", attack, by) for by in ("attack", "accuracy"))
+    return (plain, pruned, *swept, *matched)
 
 
 def _with_rahman(target: Pipeline) -> Attacked:
@@ -310,7 +311,7 @@ EARLY = {"smoke": (2, 4, 6, 8, 12, 16, 20, 30, 60), "course": _EARLY, "paper": _
 def _early(preset: str, seed: int) -> tuple[Config, ...]:
     plain, pruned = _first(preset).plain(seed), audited(_first(preset).pruned(seed))
     stopped = tuple(audited(plain, epoch=epoch) for epoch in EARLY[preset])
-    return (*stopped, pruned, *(Matched(stopped, pruned, "epoch", by) for by in ("accuracy", "attack")))
+    return (*stopped, pruned, *(Matched(stopped, pruned, "epoch", *ATTACK, by) for by in ("accuracy", "attack")))
 
 
 EPSILONS: dict[str, tuple[float, ...]] = {
@@ -374,9 +375,11 @@ def _shadows(preset: str, seed: int) -> tuple[Config, ...]:
 
 
 def _with_shadows(target: Pipeline, shadow: Pipeline, number: int, *, per_cell: int) -> Attacked:
-    cell = Shadows(shadow, (shadow.last.recipe.epochs,), count=per_cell)
-    chosen = (*SUITE, *LIKELIHOODS)
-    return replace(audited(target, attacks=chosen), shadow=cell, shadows=number)
+    end, ends = (target.last.recipe.epochs,), (shadow.last.recipe.epochs,)
+    cell = Shadows(shadow, ends, count=per_cell, sensitivity=ends)
+    disturbed = replace(models(target), sensitivity=end)
+    chosen = (*SUITE, *LIKELIHOODS, "samia")
+    return replace(audited(target), attacks=chosen, target=disturbed, shadow=cell, shadows=number)
 
 
 _PLACE = ("data", "model", "method")

@@ -14,12 +14,12 @@ from mialab.training import Phase, Recipe
 RECIPE = Recipe(epochs=60, batch=32, optimizer="adam", lr=1e-3)
 HALF = Arrangement("carlini")
 PLACES = {
-    "smoke": Pipeline("fashion", "mlp32", (Phase(RECIPE),), arrangement=HALF),
+    "smoke": Pipeline("fashion", "mlp32", (Phase(RECIPE),), samples=(2000, 0), arrangement=HALF),
     "course": Pipeline("fashion", "mlp32", (Phase(RECIPE),), arrangement=HALF),
     "paper": Pipeline("mnist", "mlp64_32", (Phase(RECIPE),), arrangement=HALF),
 }
-COUNT = {"smoke": 4, "course": 20, "paper": 20}  # random networks: what a failure rate is a share of
-PER_WEIGHT = (2, 4, 8, 12, 16, 20)
+COUNT = {"smoke": 3, "course": 20, "paper": 20}  # random networks: what a failure rate is a share of
+PER_WEIGHT = {"smoke": (4, 8, 12, 18), "course": (2, 4, 8, 12, 16, 20), "paper": (2, 4, 8, 12, 16, 20)}
 KEEP = 0.5  # Ramanujan et al. 2020 find that half of the weights do best
 ATTACKS = ("gap", "confidence", "nasr-paper")
 KNOWN = 0.5
@@ -28,7 +28,7 @@ KNOWN = 0.5
 def _cells(preset: str, seed: int) -> tuple[Inherited, ...]:
     plain = _audited(PLACES[preset].seeded(seed))
     popup = _audited(replace(plain.target.pipeline, phases=(Phase(RECIPE, (EdgePopup(KEEP),)),)))
-    drawn = (replace(plain, per_weight=number, count=COUNT[preset]) for number in PER_WEIGHT)
+    drawn = (replace(plain, per_weight=number, count=COUNT[preset]) for number in PER_WEIGHT[preset])
     return (plain, *drawn, popup)
 
 

@@ -29,7 +29,7 @@ def printed_numbers(experiment: Experiment) -> Printed:
 def measured(name: str, lines: Sequence[dict], printed: Printed) -> list[list[str]]:
     """A measured column, and beside it the paper's where it prints something for one of the lines."""
     theirs = [printed.get((*_setting(line), name)) for line in lines]
-    column = [[_heading(name), *(_shown(name, line[name]) for line in lines)]]
+    column = [[heading(name), *(shown(name, line[name]) for line in lines)]]
     if any(value is not None for value in theirs):
         column.append(["paper", *("" if value is None else f"{value:g}" for value in theirs)])
     return column
@@ -43,13 +43,13 @@ def also_printed(experiment: Experiment, results: Sequence[Result], printed: Pri
     """What the paper prints and no line above stands beside."""
     if not printed:
         return ["paper: prints no numbers for this"]
-    shown = {_setting(row) for result in results for row in result.rows}
-    left = {key: value for key, value in printed.items() if key[:3] not in shown or key[3] not in experiment.values}
+    there = {_setting(row) for result in results for row in result.rows}
+    left = {key: value for key, value in printed.items() if key[:3] not in there or key[3] not in experiment.values}
     settings = list(dict.fromkeys(key[:3] for key in left))
     metrics = [metric for metric in dict.fromkeys(key[3] for key in printed) if any(key[3] == metric for key in left)]
     names = [[name, *(setting[k] for setting in settings)] for k, name in enumerate(SETTING.values())]
     cells = [
-        [[_heading(metric), *(f"{left[key]:g}" if (key := (*each, metric)) in left else "" for each in settings)]]
+        [[heading(metric), *(f"{left[key]:g}" if (key := (*each, metric)) in left else "" for each in settings)]]
         for metric in metrics
     ]
     return ["paper: also prints", *table(names, cells)] if left else []
@@ -65,7 +65,8 @@ def plain(value: object) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
+    """A measured column's name as it is read, with its unit where that is per cent."""
     if name.startswith("tpr_"):
         return f"TPR % at {100 * float(name.removeprefix('tpr_')):g} % FPR"
     return "AUC" if name == "auc" else words(name).replace("accuracy", "acc.") + " %" * _in_per_cent(name)
@@ -75,7 +76,8 @@ def _in_per_cent(name: str) -> bool:
     return name.endswith("accuracy") or name.startswith("tpr_")
 
 
-def _shown(name: str, estimate: Estimate | None) -> str:
+def shown(name: str, estimate: Estimate | None) -> str:
+    """An estimate as it is written, with its interval where it has one; "-" where there is none."""
     if estimate is None or estimate.value is None:
         return "-"
     value, ends = _number(name, estimate.value), [_number(name, end) for end in estimate[1:] if end is not None]

@@ -31,14 +31,14 @@ class Result:
     curves: tuple[dict, ...] = ()
     left_out: tuple[dict, ...] = ()
 
-    def missing_at(self, place: dict, concerns: Callable[[dict], bool] = lambda columns: True) -> int:
+    def missing_at(self, place: dict, matters: Callable[[dict], bool] = lambda columns: True) -> int:
         """How many cells a place may lack, such as {"data": "mnist", "model": "lenet5"}, asked for or not.
 
-        concerns: whether a cell with these columns counts.
+        matters: whether a cell with these columns counts.
         """
-        absent = (*self.lacks, *self.left_out)
-        fits = [columns for columns in absent if all(columns.get(name, v) == v for name, v in place.items())]
-        return self.missing - len(self.lacks) + sum(map(concerns, fits))
+        absent = (columns for columns in (*self.lacks, *self.left_out) if matters(columns))
+        fits = (all(columns.get(name, value) == value for name, value in place.items()) for columns in absent)
+        return self.missing - len(self.lacks) + sum(fits)
 
     def missing_lines(self) -> list[dict]:
         """The columns of each line that lacks a cell, once."""

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
@@ -16,23 +19,53 @@ def first(outputs: torch.Tensor | tuple) -> torch.Tensor:
 
 
 def logits(
-    model: nn.Module, data: torch.Tensor | Batches, *, batch: int = 1000, device: str | torch.device | None = None
+    model: nn.Module,
+    data: torch.Tensor | np.ndarray | Batches | Dataset,
+    *,
+    batch: int = 1000,
+    device: str | torch.device | None = None,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """Return the model's float32 logits [n, classes] on the CPU: eval mode, full precision, no augmentation.
 
-    data: a tensor x [n, ...]; or a source of (x, y) batches, and then the result is (logits, labels [n]), as a source
-    may shuffle. device: where the model is moved first; by default it stays. Modes of the model's parts are restored,
-    and so are the settings of torch by which a GPU would round products to 10 bits (TF32) or to bfloat16.
+    data: a tensor or array x [n, ...]; or a source of (x, y) batches, a pair (x, y) or a Dataset of such, and then the
+    result is (logits, labels [n]), as a source may shuffle. device: where the model is moved first; by default it
+    stays. Modes of the model's parts are restored, and so are the settings of torch by which a GPU would round products
+    to 10 bits (TF32) or to bfloat16.
     """
     if device is not None:
         model.to(device)
     where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    data = torch.from_numpy(data) if isinstance(data, np.ndarray) else data
     with evaluating(model), torch.no_grad(), full_precision(where):
+
+        def answered(x: torch.Tensor) -> torch.Tensor:
+            return first(model(as_the_weights(x, model).to(where))).float().cpu()
+
         if isinstance(data, torch.Tensor):
-            return torch.cat([first(model(x.to(where))).float().cpu() for x in data.split(batch)])
-        pairs = [(first(model(x.to(where))).float().cpu(), y.cpu()) for x, y in data]
+            return torch.cat([answered(x) for x in data.split(batch)])
+        pairs = [(answered(x), y.cpu()) for x, y in _batches(data, batch)]
     outputs, labels = zip(*pairs, strict=True)
     return torch.cat(outputs), torch.cat(labels)
+
+
+def _batches(data: Any, batch: int) -> Batches:
+    """Return (x, y) batches of a source, of a pair of arrays, or of a Dataset."""
+    if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+        x, y = (torch.as_tensor(part) for part in data)
+        return list(zip(x.split(batch), y.split(batch), strict=True))
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return DataLoader(data, batch_size=batch)
+    if not isinstance(data, Iterable):
+        raise TypeError(f"logits needs a tensor x [n, ...], a pair (x, y) or (x, y) batches, not {type(data).__name__}")
+    return data
+
+
+def as_the_weights(x: torch.Tensor, model: nn.Module) -> torch.Tensor:
+    """Return float64 inputs, NumPy's usual type, as float32 where all weights are; others as they are."""
+    if x.dtype != torch.float64:
+        return x
+    kinds = {parameter.dtype for parameter in model.parameters()}
+    return x.float() if kinds == {torch.float32} else x
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
+from mialab.training import once
 from mialab.training.augment import augment
 from mialab.training.checkpoint import (
     Checkpoint,
@@ -22,13 +23,14 @@ from mialab.training.checkpoint import (
     states_of,
     threads_of,
 )
-from mialab.training.forward import autocast_for, convolves, float32_logits
+from mialab.training.forward import as_the_weights, autocast_for, convolves, float32_logits
 from mialab.training.hooks import Data, Defense, Hooks, State, TrainingRun, check_hooks, resolve
 from mialab.training.identity import describe, digest, structure
 from mialab.training.loop import (
     Fitted,
     Tally,
     built,
+    check_outputs,
     default_device,
     fit,
     identity_of,
@@ -197,7 +199,7 @@ def _obstacle(members: _Members, defenses: Sequence[Defense], model: nn.Module) 
         return "their data comes as a source of batches"
     if members.rows and len({len(each) for each in members.rows}) > 1:
         return "their numbers of samples differ"
-    return _unstackable(model, members.pair[0][:2].cpu())
+    return _unstackable(model, as_the_weights(members.pair[0][:2].cpu(), model))
 
 
 def _unstackable(model: nn.Module, x: torch.Tensor) -> str:
@@ -232,6 +234,7 @@ class _Stacked:
         self.recipe, self.seeds, self.device, self.file = members.recipe, members.seeds, device, file
         self.models = [model.to(device).train() for model in models]
         self.x, self.y = (part.to(device) for part in members.pair or ())
+        self.x = as_the_weights(self.x, models[0])
         everyone = [torch.arange(len(self.y))] * len(models)
         self.rows = torch.stack(members.rows or everyone).to(device)
         self.weights, self.buffers = stack_module_state(self.models)
@@ -259,6 +262,8 @@ class _Stacked:
                 if self.file and self.file.due():
                     self._save(self.file)
             self._end()
+        for run in self.runs:
+            once.keep(run.model)
         return [Fitted(run.model.eval(), run.history) for run in self.runs]
 
     def _epoch(self, epoch: int, pace: Pace) -> None:
@@ -266,7 +271,10 @@ class _Stacked:
         for number, (x, y) in enumerate(self._batches(epoch)):
             if pace.within:
                 pace.move(self.optimizer, epoch, number)
-            tally.add(*self._step(x, y), y)
+            loss, outputs = self._step(x, y)
+            if number == 0 and epoch == 1:
+                check_outputs(outputs[0], y[0])
+            tally.add(loss, outputs, y)
         rows = tally.rows(epoch, self.optimizer.param_groups[0]["lr"])
         if epoch < self.recipe.epochs:
             pace.move(self.optimizer, epoch + 1, 0)

@@ -14,6 +14,7 @@ from torch import nn
 
 from mialab.progress import bar
 from mialab.seeds import derive, forked, generator
+from mialab.training import once
 from mialab.training.augment import augment
 from mialab.training.checkpoint import (
     Checkpoint,
@@ -27,6 +28,7 @@ from mialab.training.checkpoint import (
 )
 from mialab.training.forward import (
     Statistics,
+    as_the_weights,
     autocast_for,
     convolves,
     first,
@@ -50,6 +52,7 @@ from mialab.training.hooks import (
 from mialab.training.identity import describe, describe_data, describe_hooks, describe_model, digest
 from mialab.training.recipe import Pace, Recipe, optimizer_for
 
+SUM_OF_SOFTMAX = 1e-2  # how far from 1 rounding leaves a sum, in bfloat16
 IN_STEP = ("batch", "before_step", "loss", "penalty", "after_step")
 
 
@@ -118,6 +121,7 @@ def fit(
         training.prepare()
         training.restore(state)
         training.train(progress)
+    once.keep(training.model)
     return Fitted(training.model.eval(), run.history, _left(started))
 
 
@@ -264,6 +268,8 @@ def _steps(run: TrainingRun, called: SimpleNamespace, batches: Iterable[tuple], 
         with run.autocast:
             with run.own_pass:
                 outputs = run.model(x)
+            if number == 0 and run.epoch == 1 and not criterion:
+                check_outputs(outputs, y)
             loss = criterion(run, outputs, y) if criterion else F.cross_entropy(outputs, y)
             for penalty in called.penalty:
                 loss = loss + penalty(run, x, y, outputs)
@@ -273,6 +279,28 @@ def _steps(run: TrainingRun, called: SimpleNamespace, batches: Iterable[tuple], 
             act(run)
         tally.add(loss, outputs, y)
     return tally
+
+
+def check_outputs(outputs: torch.Tensor, y: torch.Tensor) -> None:
+    """Refuse outputs [batch, classes] that cross-entropy cannot take with these labels; warn of a softmax in them."""
+    if not isinstance(outputs, torch.Tensor) or not len(y):
+        return
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(
+            f"the model's outputs are {list(outputs.shape)}, and cross-entropy needs [batch, classes], one output per "
+            "class: for two classes end with two outputs, such as nn.Linear(features, 2)"
+        )
+    if not y.is_floating_point() and int(y.max()) >= outputs.shape[1]:
+        raise ValueError(
+            f"data: found label {int(y.max())}, and the model has {outputs.shape[1]} outputs, for labels from 0 to "
+            f"{outputs.shape[1] - 1}: give it more outputs, or number the classes from 0"
+        )
+    if len(y) > 1 and bool((outputs >= 0).all() and ((outputs.detach().sum(1) - 1).abs() < SUM_OF_SOFTMAX).all()):
+        warnings.warn(
+            "the model's outputs sum to 1, so it most likely ends with a softmax, and cross-entropy takes another: "
+            "training is slow and confidences stay low; let the model return what comes before its softmax",
+            stacklevel=2,
+        )
 
 
 def _start(
@@ -329,10 +357,13 @@ def _identity_of_hooks(
 
 def built(build: Callable[[], nn.Module], seed: int, start: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
     """Return a new model with weights drawn from the seed, or those of `start`."""
+    if isinstance(build, nn.Module):
+        raise TypeError("build is a module: give a function that makes one, such as lambda: copy.deepcopy(model)")
     with forked(derive(seed, "init")):
         model = build()
     if not isinstance(model, nn.Module):
         raise TypeError(f"build must return a torch.nn.Module, not {type(model).__name__}")
+    once.check(model)
     if start is not None:
         try:
             model.load_state_dict(start)
@@ -351,7 +382,10 @@ def steps_per_epoch(data: Data, recipe: Recipe) -> int | None:
 
 def _on_device(rows: Data | None, run: TrainingRun) -> Any:
     pair = None if rows is None else in_memory(rows)
-    return (laid_out(pair[0].to(run.device), convolves(run.model)), pair[1].to(run.device)) if pair else rows
+    if not pair:
+        return rows
+    x = as_the_weights(pair[0], run.model).to(run.device)
+    return laid_out(x, convolves(run.model)), pair[1].to(run.device)
 
 
 class Tally:
@@ -388,13 +422,20 @@ def in_memory(data: Data) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return data as checked tensors (x, y), or None for a source of batches."""
     if not isinstance(data, tuple | list) or len(data) != 2 or not all(hasattr(part, "shape") for part in data):
         if not isinstance(data, Iterable) or isinstance(data, Iterator | torch.Tensor):
-            raise TypeError("data must be tensors (x, y), or a source of (x, y) batches that can be iterated anew")
+            single = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not hasattr(data, "shape")
+            remedy = ": of a Dataset make batches by DataLoader(dataset, batch_size=128, shuffle=True)" * single
+            raise TypeError(
+                f"data must be tensors (x, y), or a source of (x, y) batches that can be iterated anew{remedy}"
+            )
         return None
     x, y = (torch.as_tensor(part) for part in data)
+    if y.dtype in (torch.int32, torch.int16, torch.int8, torch.uint8):
+        y = y.long()
     if len(x) != len(y) or not len(y):
         raise ValueError(f"data: x has {len(x)} rows and y {len(y)}; both need the same number, at least 1")
     if y.ndim != 1 or y.dtype != torch.int64:
-        raise ValueError(f"data: y must be int64 labels [n], not {y.dtype} {list(y.shape)}")
+        remedy = "y.squeeze(1)" if y.ndim == 2 and y.shape[1] == 1 else "y.argmax(1)" if y.ndim == 2 else "y.long()"
+        raise ValueError(f"data: y must be int64 labels [n], not {y.dtype} {list(y.shape)}: use {remedy}")
     if y.min() < 0:  # cross-entropy would pass over -100 in silence
         raise ValueError(f"data: labels must be at least 0, not {y.min()}: drop those samples")
     return x, y
