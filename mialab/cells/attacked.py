@@ -111,7 +111,7 @@ class Attacked(About):
             return None
         if self.size > 1:
             return f"{asking[0]} asks single models: the sensitivity of {self.size} together is not kept; choose size=1"
-        if not isinstance(self.target, Trained) or self.epoch not in self.target.sensitivity:
+        if self.epoch not in self.target.sensitivity:
             return f"{asking[0]} needs the target's sensitivity: Models(..., sensitivity=({self.epoch},))"
         if self.shadow is not None and (epoch := self._shadow_epoch) not in self.shadow.sensitivity:
             return f"{asking[0]} needs the shadows' sensitivity, too: Shadows(..., sensitivity=({epoch},))"
