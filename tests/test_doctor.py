@@ -17,9 +17,11 @@ from mialab.cells.cost import Work
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
 from mialab.data.known import known, place
+from mialab.defenses.pruning import Budget
 from mialab.engine import store
 from mialab.engine.run import recorded_seconds
 from mialab.engine.store import Store, closure
+from mialab.experiments import pruning
 from mialab.progress import duration
 from mialab.training import Phase
 
@@ -216,6 +218,13 @@ def test_an_epoch_is_timed_by_the_very_loop(monkeypatch):
     monkeypatch.setattr(training, "fit", lambda build, data, *a, **o: seen.append(data) or fit(build, data, *a, **o))
     taken = cost._seconds_per_sample.__wrapped__("tabular", (64,), 10, 8)
     assert taken > 0 and len(seen) == 1 and seen[0][0].shape == (cost.MOST_STEPS * 8, 64)
+
+
+@pytest.mark.parametrize("scope", ["layers", "global"])
+def test_a_pruned_network_is_timed_though_noise_may_leave_a_layer_none_of_the_largest_weights(scope, monkeypatch):
+    monkeypatch.undo()
+    pipeline = pruning.SMALL.pruned(0, Budget(0.1, scope=scope))
+    assert pipeline.work(1).seconds > 0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from mialab.cells.pipeline import Division, Pipeline, evaluated
 from mialab.cells.recorder import Recorder
 from mialab.cells.shadows import Shadows
 from mialab.chapters.targets import target, targets
+from mialab.defenses.pruning.budget import prunable
 from mialab.engine.run import run as run_cells
 from mialab.engine.store import Cell, Store, closure, settings
 from mialab.experiments import PRESETS, basics
@@ -818,6 +819,27 @@ def test_cells_can_be_sent_to_a_worker_and_are_named_apart(experiment, preset, t
     assert experiment.data(preset) == tuple(
         dict.fromkeys(config.data for config in closure(grid) if not config.needs())
     )
+
+
+def test_every_budget_can_be_met_by_the_network_that_it_is_for():
+    asked = {
+        (work.model, work.shape, work.classes, defense.budget)
+        for preset in PRESETS
+        for experiment in experiments.ALL.values()
+        for config in closure(experiment.grid(preset, seeds=(0,)))
+        if hasattr(config, "work")
+        for work in [config.work()]
+        for phase in work.phases
+        for defense in phase.defenses
+        if hasattr(defense, "budget") and defense.budget.scope == "layers"  # of all layers together it is the weights'
+    }
+    networks = {network: models.build(*network) for network in {each[:3] for each in asked}}
+    assert {"mobilenet_v2", "resnet18", "vgg16"} <= {name for name, _, _ in networks}
+    for *network, budget in asked:
+        weights = prunable(networks[tuple(network)])
+        kept, all_of = sum(budget.counts(weights).values()), sum(w.numel() for w in weights.values())
+        if budget.unit == "weights":
+            assert kept == round(budget.keep * all_of), (network, budget)
 
 
 def test_only_the_paper_s_own_data_and_model_carry_their_name():

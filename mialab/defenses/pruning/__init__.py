@@ -8,8 +8,8 @@ The pruning paper's method is three phases: plain training, `Phase(recipe, (Admm
 """
 
 from mialab.defenses.pruning.admm import Admm
-from mialab.defenses.pruning.budget import Budget
+from mialab.defenses.pruning.budget import WHOLE, Budget
 from mialab.defenses.pruning.masked import Prune
 from mialab.defenses.pruning.rewinding import Rewind
 
-__all__ = ["Admm", "Budget", "Prune", "Rewind"]
+__all__ = ["WHOLE", "Admm", "Budget", "Prune", "Rewind"]
