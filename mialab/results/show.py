@@ -203,7 +203,8 @@ def _table(experiment: Experiment, found: Sequence[tuple[str, dict]], printed: P
     left += [[words(name), *(plain(line[name]) for line in lines)] for name in varying]
     left += [["seeds", *(str(line["seeds"]) for line in lines)]]
     there = [name for name in experiment.values if any(line[name] is not None for line in lines)]
-    return [heading, *table(left, [measured(name, lines, printed) for name in there or experiment.values])]
+    values = there if "part" in experiment.by else experiment.values  # each part has columns of its own
+    return [heading, *table(left, [measured(name, lines, printed) for name in values])]
 
 
 def _identity(experiment: Experiment, line: dict) -> tuple:
