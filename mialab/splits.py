@@ -7,7 +7,7 @@ learn from the rows that it is then judged on. Chapter 01 explains members, chap
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from types import SimpleNamespace
 from typing import ClassVar, Protocol
@@ -96,17 +96,21 @@ class Arrangement:
 
     reference, validation of the others: of ensemble_paper's and nasr's rows that are no members (nasr: of as many as
     the members); of all rows that carlini and pooled deal, so that members and non-members stay equally many there.
-    They lie outside what is audited, so that shadows can use the target's. Raises ValueError for an unknown kind, with
-    close ones, and for shares that leave nobody over.
+    They lie outside what is audited, so that shadows can use the target's. audited: of ensemble_paper, so many of the
+    members are audited at most; None for all. Raises ValueError for an unknown kind, with close ones, for shares that
+    leave nobody over, and for `audited` of another kind or below 1.
     """
 
     kind: str = "ensemble_paper"
     reference: float = 0.0
     validation: float = 0.0
+    audited: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(unknown("arrangement", self.kind, KINDS))
+        if self.audited is not None and (self.kind != "ensemble_paper" or self.audited < 1):
+            raise ValueError(f"audited: found {self.audited} of {self.kind}; ensemble_paper takes 1 or more, or None")
         shares = f"{self.reference}, {self.validation}"
         if self.kind == "released":
             if not (0 < self.reference <= 1 and 0 <= self.validation < 1):
@@ -120,7 +124,8 @@ class Arrangement:
 
 def arrange(arrangement: Arrangement, dataset: Pool, *, seed: int) -> Roles:
     """The roles that an arrangement gives a data set's rows, drawn from the seed."""
-    return KINDS[arrangement.kind](dataset, arrangement.reference, arrangement.validation, seed)
+    roles = KINDS[arrangement.kind](dataset, arrangement.reference, arrangement.validation, seed)
+    return roles if arrangement.audited is None else _audited(roles, dataset, arrangement.audited, seed)
 
 
 def assign(
@@ -168,6 +173,13 @@ def _ensemble_paper(dataset: Pool, reference: float, validation: float, seed: in
         official=dataset.train is not None,
         seed=seed,
     )
+
+
+def _audited(roles: Roles, dataset: Pool, most: int, seed: int) -> Roles:
+    """The same roles with so many audited members at most, the classes in proportion."""
+    g = np.random.default_rng(derive(seed, "audited"))
+    kept = _stratified(dataset.y.numpy(), roles.audit_in.numpy(), g)[:most]
+    return replace(roles, audit_in=torch.from_numpy(np.sort(kept)))
 
 
 def _nasr(dataset: Pool, reference: float, validation: float, seed: int) -> Roles:

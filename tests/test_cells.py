@@ -20,6 +20,7 @@ from experiment_cases import TINY, altered, drawn_cell, made, outputs_cell, rand
 
 from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
+from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
@@ -27,6 +28,7 @@ from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
 from mialab.cells.models import Models
+from mialab.cells.parted import Parted
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
@@ -95,6 +97,8 @@ SMALL = {
         "disturbed": Shadows(HALVES, (4,), sensitivity=(4,)),
     },
     "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS, "disturbed": DISTURBED},
+    "agreed": {"four": Agreed(random_models(), 2, models=4), "of the answer": Agreed(random_models(), 2, 4, "max")},
+    "parted": {"pairs": Parted(random_models(), 2, models=4, size=2, subsets=2)},
     "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
     "costed": {"two phases": Costed(replace(TWO_PHASES, weights=(2,)))},
     "matched": {

@@ -101,7 +101,7 @@ def test_unknown_names_list_what_exists():
         targets("lite")
     with pytest.raises(ValueError, match="fashion, textures, digits"):
         target("cifar10", preset="smoke")
-    with pytest.raises(ValueError, match="did you mean ensemble/figure1"):
+    with pytest.raises(ValueError, match="did you mean ensemble/figure9 or ensemble/figure8"):
         experiments.get("ensemble/figure")
     with pytest.raises(ValueError, match="smoke, course, paper"):
         experiments.get("ensemble/figure1").grid("lite")

@@ -261,3 +261,16 @@ def test_seeds_that_agree_have_the_widest_of_their_own_intervals_as_no_spread_is
     rows = [{"seed": seed, "tpr_0.01": 0.0, "tpr_0.01_interval": own} for seed, own in enumerate(ends)]
     assert summary(rows, (), ("tpr_0.01",))[0]["tpr_0.01"] == (0.0, 0.0, 0.7)
     assert summary([*rows, {"seed": 3, "tpr_0.01": 0.1}], (), ("tpr_0.01",))[0]["tpr_0.01"].high < 0.2
+
+
+def test_each_part_of_an_experiment_has_a_table_with_its_own_columns_alone(store):
+    rows = [
+        {"data": "x", "attack": "gap", "seed": 0, "auc": 0.6},
+        {"data": "x", "part": "sides", "seed": 0, "share": 0.1},
+        {"data": "x", "part": "factors", "seed": 0, "contribution": 0.2},
+    ]
+    parts = replace(experiment(), by=("data", "attack", "part"), values=("auc", "share", "contribution"))
+    text = show.text(parts, [Result(parts.name, "smoke", "local", "CPU", tuple(rows), 0)])
+    tables = [block for block in text.split("\n\n") if "data x" in block]
+    heads = [block.splitlines()[1].split()[1:] for block in tables]
+    assert sorted(heads) == [["AUC"], ["contribution"], ["share"]]

@@ -418,3 +418,20 @@ def test_real_cifar10_is_split_as_both_papers_need():
     pruning = splits.arrange(splits.PRUNING, cifar, seed=0)
     assert torch.bincount(cifar.y[pruning.audit_in]).tolist() == [2400] * 10
     assert torch.bincount(cifar.y[pruning.validation]).tolist() == [300] * 10
+
+
+def test_of_the_ensemble_papers_members_fewer_may_be_audited_and_all_are_trained_on():
+    dataset = pool(train=600)
+    whole, few, more = (
+        splits.arrange(splits.Arrangement(audited=number), dataset, seed=1) for number in (None, 200, 9000)
+    )
+    assert torch.equal(few.target_train, whole.target_train) and torch.equal(few.audit_out, whole.audit_out)
+    assert len(few.audit_in) == 200
+    assert_proportional(dataset, few.audit_in, whole.audit_in)
+    assert torch.equal(more.audit_in, whole.audit_in)
+
+
+@pytest.mark.parametrize(("kind", "audited"), [("ensemble_paper", 0), ("nasr", 10)])
+def test_a_number_of_audited_members_that_cannot_be_is_refused(kind, audited):
+    with pytest.raises(ValueError, match=r"audited: .*ensemble_paper takes 1 or more"):
+        splits.Arrangement(kind, audited=audited)

@@ -191,18 +191,10 @@ class Attacked(About):
         return kept
 
     def _subsets(self) -> list[list[int]]:
-        """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few.
-
-        Or the first models alone.
-        """
+        """The models of each ensemble: drawn, or the first ones alone."""
         if self.choice == "first":
             return [list(range(self.size))]
-        draw = np.random.default_rng(derive(self.seed, "subsets", self.size))
-        found: dict[tuple[int, ...], None] = {}
-        while len(found) < self.subsets:
-            parts = draw.permutation(self.models)[: self.models - self.models % self.size].reshape(-1, self.size)
-            found |= {tuple(sorted(part)): None for part in parts.tolist()}
-        return [list(part) for part in found][: self.subsets]
+        return ensembles(self.models, self.size, self.subsets, self.seed)
 
     def _x(self) -> np.ndarray | None:
         """The samples themselves, if any attack looks at them."""
@@ -222,6 +214,16 @@ class Attacked(About):
         first = reports[0]
         scores = {f"scores_{name}": np.stack([each.attacks[name].scores for each in reports]) for name in first.attacks}
         return {**scores, "labels": first.labels, "member": first.member, "known": ~first.evaluated}
+
+
+def ensembles(models: int, size: int, number: int, seed: int) -> list[list[int]]:
+    """Distinct ensembles: the parts of one random order of the models, and of further ones if that is too few."""
+    draw = np.random.default_rng(derive(seed, "subsets", size))
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < number:
+        parts = draw.permutation(models)[: models - models % size].reshape(-1, size)
+        found |= {tuple(sorted(part)): None for part in parts.tolist()}
+    return [list(part) for part in found][:number]
 
 
 def known_mask(arrays: dict[str, np.ndarray], share: float, seed: int) -> np.ndarray:

@@ -11,7 +11,8 @@ _DECLARED = (
     *(pruning.TABLE1, pruning.TABLE2, pruning.TABLE3, pruning.PHOTOGRAPHS_10, pruning.TABLE4, pruning.TABLE5),
     *(pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3, pruning.SPARSITY, pruning.GAMMA, pruning.EPSILON, pruning.COST),
     *(pruning.EARLY_STOPPING, pruning.CONTROLS, pruning.PRUNED_SHADOWS, theorem1.THEOREM1),
-    *(ensemble.FIGURE1, ensemble.RELEASED),
+    *(ensemble.FIGURE1, ensemble.FIGURE2, ensemble.FIGURE3, ensemble.FIGURE4, ensemble.FIGURE6),
+    *(ensemble.FIGURE7, ensemble.FIGURE8, ensemble.FIGURE9, ensemble.RELEASED, ensemble.RELEASED_AGREEMENT),
 )
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}
 

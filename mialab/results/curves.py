@@ -13,7 +13,7 @@ from typing import Any
 from mialab.metrics import Estimate
 from mialab.results.means import mean_of
 
-AXES = ("phase", "epoch", "left", "right")  # columns that say where a point lies, and are no measurement
+AXES = ("phase", "epoch", "level", "left", "right")  # columns that say where a point lies, and are no measurement
 
 
 def mean_curves(curves: Sequence[dict], name: str | None = None) -> list[dict]:

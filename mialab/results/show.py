@@ -22,7 +22,7 @@ from mialab.results.tables import table
 HEADLINE = ("gap", "confidence", "neural-published")  # the baseline, the simplest score, the ensemble paper's own
 EVERY = "all"
 MOST_NAMED = 6  # groups of missing lines, before the others are counted
-SECTIONS = ("attack", "data")  # each has a table of its own
+SECTIONS = ("attack", "data", "part")  # each has a table of its own
 LEGEND = "mean [95 % interval over seeds; of one seed, or equal ones, their own if they have any]; -: too few samples"
 
 
@@ -202,7 +202,9 @@ def _table(experiment: Experiment, found: Sequence[tuple[str, dict]], printed: P
     left = [["from", *labels]] * several
     left += [[words(name), *(plain(line[name]) for line in lines)] for name in varying]
     left += [["seeds", *(str(line["seeds"]) for line in lines)]]
-    return [heading, *table(left, [measured(name, lines, printed) for name in experiment.values])]
+    there = [name for name in experiment.values if any(line[name] is not None for line in lines)]
+    values = there if "part" in experiment.by else experiment.values  # each part has columns of its own
+    return [heading, *table(left, [measured(name, lines, printed) for name in values])]
 
 
 def _identity(experiment: Experiment, line: dict) -> tuple:

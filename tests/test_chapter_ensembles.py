@@ -1,0 +1,42 @@
+"""Ten models for chapters: the same that Figure 1 audits, trained once."""
+
+import numpy as np
+import pytest
+from experiment_cases import TINY
+
+from mialab import training
+from mialab.chapters import ensembles
+from mialab.chapters.ensembles import load_ensemble
+from mialab.engine.store import Store
+from mialab.experiments.ensemble import FIGURE1, FIGURE2, FIGURE3
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(ensembles.FIGURE1_TARGET, "smoke", TINY)
+
+
+def test_ten_models_answer_at_each_kept_epoch_and_are_trained_once(tiny, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    ten = load_ensemble(store=store)
+    assert (ten.models, ten.epochs) == (10, (1, 3))
+    outputs = ten.outputs()
+    assert outputs.logits.shape == (10, 140, 10) and outputs.member.sum() == 60
+    np.testing.assert_array_equal(ten.outputs(1, models=[3]).logits[0], ten.outputs(1).logits[3])
+    assert ten.x.shape[0] == 140
+    assert not np.array_equal(outputs.logits[0], outputs.logits[1]), "they differ in their random start"
+    monkeypatch.setattr(training, "fit", None)
+    np.testing.assert_array_equal(load_ensemble(store=store).outputs().logits, outputs.logits)
+
+
+def test_figures_1_to_3_audit_the_very_models():
+    for figure in (FIGURE1, FIGURE2, FIGURE3):
+        targets = {cell.target for cell in figure.grid("smoke", seeds=(4,))}
+        assert targets == {ensembles.FIGURE1_TARGET["smoke"].seeded(4)}
+
+
+def test_what_is_not_there_is_refused_with_what_is(tiny, tmp_path):
+    with pytest.raises(ValueError, match="smoke, course, paper"):
+        load_ensemble(preset="lite")
+    with pytest.raises(KeyError, match="kept: 1, 3"):
+        load_ensemble(store=Store(tmp_path)).outputs(2)
