@@ -91,7 +91,7 @@ class OwnRows(Answered):
 
     def _kept(self, seen: Evaluated) -> np.ndarray:
         own = rows_of(self.target.pipeline, seen.roles, seen.dataset.y, self.number)
-        return np.isin(seen.row_ids, own) | ~seen.member.numpy()
+        return np.isin(seen.row_ids.numpy(), own.numpy()) | ~seen.member.numpy()
 
     def _counted(self, row: dict, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """A row of the history with the accuracy on the rows that are left."""
