@@ -14,11 +14,12 @@ from mialab.cells.attacked import Attacked
 from mialab.cells.diversified import Diversified
 from mialab.cells.models import Models
 from mialab.cells.own_rows import OwnRows
-from mialab.cells.pipeline import Division, Pipeline
+from mialab.cells.pipeline import Pipeline
 from mialab.cells.rescaled import Rescaled
 from mialab.cells.snapshots import Snapshots
 from mialab.engine.grid import Experiment
 from mialab.engine.store import Config
+from mialab.ensembles import Division
 from mialab.experiments.basics import CIFAR10, TEXTURES
 from mialab.experiments.ensemble import MODELS, SIZES
 from mialab.experiments.ensemble_places import Place, places
@@ -198,9 +199,10 @@ def _divisions(preset: str, seed: int) -> tuple[Attacked, ...]:
 
 
 def _divided(target: Models, division: Division) -> tuple[Attacked, ...]:
-    dealt, epoch = replace(target, pipeline=replace(target.pipeline, division=division)), target.epochs[-1]
+    epoch = target.epochs[-1]
     if division.kind == "all":
         return _audits(target, epoch, "confidence")
+    dealt = replace(target, pipeline=replace(target.pipeline, division=division), epochs=(epoch,))
     own = Attacked(OwnRows(dealt), epoch)
     if division.kind != "stacking":
         return (*_audits(dealt, epoch, "confidence"), own)
