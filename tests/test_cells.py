@@ -24,20 +24,25 @@ from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
+from mialab.cells.diversified import Diversified
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
 from mialab.cells.models import Models
+from mialab.cells.own_rows import OwnRows
 from mialab.cells.parted import Parted
 from mialab.cells.pipeline import Pipeline
 from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
 from mialab.cells.released import Released
+from mialab.cells.rescaled import Rescaled
 from mialab.cells.shadows import Shadows
+from mialab.cells.snapshots import Snapshots
 from mialab.engine.store import Cell, closure
+from mialab.ensembles import Division
 from mialab.models import released
 from mialab.splits import NASR, Arrangement
-from mialab.training import Phase
+from mialab.training import Cyclic, Phase
 
 BASELINES = Path(__file__).parent / "baselines" / "cells.json"
 UPDATE = "python tests/test_cells.py --update"
@@ -96,7 +101,8 @@ SMALL = {
         "ensemble": Shadows(HALVES, (4,), models=2),
         "disturbed": Shadows(HALVES, (4,), sensitivity=(4,)),
     },
-    "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS, "disturbed": DISTURBED},
+    "attacked": {"all four": ALL_FOUR, "pairs": PAIRS, "with shadows": WITH_SHADOWS, "disturbed": DISTURBED}
+    | {rule: replace(ALL_FOUR, fusion=rule, calibration=True) for rule in ("weighted", "stacking", "raw-logit")},
     "agreed": {"four": Agreed(random_models(), 2, models=4), "of the answer": Agreed(random_models(), 2, 4, "max")},
     "parted": {"pairs": Parted(random_models(), 2, models=4, size=2, subsets=2)},
     "by_class": {"one": ByClass(Attacked(replace(random_models(), count=1), 2, known=0.5, scores=True))},
@@ -108,6 +114,10 @@ SMALL = {
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
     "released": {"both": RELEASED},
+    "snapshots": {"two": Snapshots(altered(ONE, recipe=replace(SGD, schedule=Cyclic(2))).pipeline)},
+    "diversified": {"two": Diversified(ONE.pipeline, (2, 4), 2, 0.1)},
+    "own_rows": {"part": OwnRows(altered(ONE, division=Division("partition", 2)), 1)},
+    "rescaled": {"logit": Rescaled(replace(ALL_FOUR, fusion="logit"))},
     "inherited": {
         "target": Inherited(BIAS_FREE, attacks=("gap", "confidence")),
         "drawn": Inherited(BIAS_FREE, per_weight=6, count=2, attacks=("gap", "confidence")),
@@ -133,6 +143,8 @@ def inputs(config):
         return [Cell({**drawn_cell(need).info, "seconds": 1.0}, {}) for need in config.needs()]
     if isinstance(config, Inspected):
         return [_with_curve(drawn_cell(config.target))]
+    if isinstance(config, OwnRows):  # which rows are its own is drawn from real data
+        return [made(need) for need in config.needs()]
     if isinstance(config, Queried | Models | Inherited):
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}

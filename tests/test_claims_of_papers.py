@@ -18,6 +18,7 @@ from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
 from mialab.cells.parted import Parted
+from mialab.cells.rescaled import Rescaled
 from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
 from mialab.engine.store import Cell
 from mialab.results.lines import Result
@@ -165,6 +166,8 @@ def identities(config) -> list[dict]:
     if isinstance(config, Matched):
         rows = [row | {"matched": config.by} for row in identities(config.audits[0])]
         return [{name: value for name, value in row.items() if name != config.strength} for row in rows]
+    if isinstance(config, Rescaled):
+        return [row | config.columns() for row in identities(config.audit)]
     if isinstance(config, Inherited):
         return [config.columns() | {"seed": config.seed, "attack": attack} for attack in config.attacks]
     return [template() | identity(config, attack) for attack in config.attacks]
@@ -236,6 +239,10 @@ def as_the_paper_says(row: dict, value: str) -> float:
     for place in ("subset", "level", "factor"):
         if (value, row.get(place)) in AS_SAID:
             return AS_SAID[value, row[place]](epochs, models, lead) + noise
+    if value == "changed":  # Figure 10: one model's logits rescaled
+        return (0.2 if row["fusion"] == "logit" else 0.1) + noise
+    if value == "auc" and (row.get("fusion"), row.get("access")) == ("logit", "black box"):
+        return 0.5 + gap / 2 + epochs * 0.03 * models + noise
     if value == "test_accuracy":
         return 0.55 + 0.07 * epochs + 0.01 * models + noise
     if value == "train_accuracy":

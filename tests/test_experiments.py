@@ -18,6 +18,7 @@ from mialab import audit, data, experiments, models, results, seeds, splits, tra
 from mialab.cells import pipeline as pipeline_module
 from mialab.cells.answered import Answered
 from mialab.cells.attacked import Attacked, known_mask
+from mialab.cells.diversified import Diversified
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import Division, Pipeline, evaluated
 from mialab.cells.recorder import Recorder
@@ -720,7 +721,7 @@ def test_lines_of_a_result_are_told_apart_by_the_declared_columns(tiny_experimen
 
 
 def trainings(cells):
-    return [config for config in closure(cells) if isinstance(config, Models | Shadows)]
+    return [config for config in closure(cells) if isinstance(config, Models | Shadows | Diversified)]
 
 
 class Enough(Exception):
@@ -808,7 +809,7 @@ def test_a_preset_changes_size_and_never_method(experiment):
 def of_any_length(recipe):
     """The recipe without its epochs, and without the milestones that move with them."""
     steps = {"schedule": replace(recipe.schedule, milestones=())} if hasattr(recipe.schedule, "milestones") else {}
-    return replace(recipe, epochs=1, **steps)
+    return replace(recipe, epochs=getattr(recipe.schedule, "cycles", 1), **steps)
 
 
 @pytest.mark.parametrize(("experiment", "preset"), GRIDS)

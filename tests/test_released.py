@@ -294,7 +294,7 @@ def test_audits_of_released_models_have_one_repetition_no_learning_rate_and_no_s
         right = (fused == both[0].arrays["labels"])[200:].mean()
         assert row["test_accuracy"] == pytest.approx(right)
         shadow = Shadows(replace(TEXTURES.pipeline, arrangement=Arrangement("carlini")), (24,), models=2)
-        with pytest.raises(ValueError, match="nobody knows how these models were trained"):
+        with pytest.raises(ValueError, match="no shadow can be trained as these models were"):
             replace(audit, shadow=shadow, shadows=2)
 
 

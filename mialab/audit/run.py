@@ -179,11 +179,19 @@ def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model
     return Evidence(
         p,
         log_p,
-        rules.side_by_side(logits, probabilities=saved) if settings.white_box else p,
+        _seen_by_networks(outputs, rule, settings, p),
         outputs.labels,
         rules.answer(logits, rule, probabilities=saved),
         _log_confidences(logits) if each_model else None,
     )
+
+
+def _seen_by_networks(outputs: Outputs, rule: FusionRule, settings: Settings, p: np.ndarray) -> np.ndarray:
+    """All models' softmaxes side by side (white box), or what the rule shows, which usually are the confidences p."""
+    if settings.white_box:
+        return rules.side_by_side(outputs.logits, probabilities=outputs.probabilities)
+    shown = rule.shown(outputs.logits)
+    return p if shown is None else shown
 
 
 def _log_confidences(logits: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Self
 
+import numpy as np
+
 from mialab.cells.pipeline import Evaluated
 from mialab.engine.store import Config
 
@@ -44,3 +46,10 @@ class Answered(Config):
     @abstractmethod
     def seen(self) -> Evaluated:
         """The samples that are answered, and whose they are."""
+
+    def apart(self) -> np.ndarray | None:
+        """Which of the samples no model was trained on but a fusion rule is to be fitted on, bool [samples].
+
+        None where there are none: then a rule is fitted on all members.
+        """
+        return None

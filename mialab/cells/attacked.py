@@ -15,10 +15,11 @@ from mialab.attacks import References
 from mialab.cells.about import About
 from mialab.cells.answered import Answered
 from mialab.cells.models import predictions
-from mialab.cells.rows import curve, devices, gains, rows, setting, spread
+from mialab.cells.rows import calibration, curve, devices, gains, rows, setting, spread
 from mialab.cells.shadows import Shadows, references
 from mialab.cells.trained import Trained
 from mialab.engine.store import Cell, Config
+from mialab.fusion import FusionRule
 from mialab.seeds import derive
 
 ATTACKS = ("gap", "confidence", "neural-published")
@@ -44,7 +45,11 @@ class Attacked(About):
     target and shadows that keep it. scores: keep the attacks' scores too. curves: keep the training's curve and those
     of attacks that have one. gains: rows have the columns of `mialab.cells.rows.gains`, too. With a choice they have
     `choice` ("random", "first", or "all" models there are), `ensembles` (the number of subsets) and those of
-    `mialab.cells.rows.spread`.
+    `mialab.cells.rows.spread`. calibration: they have those of `mialab.cells.rows.calibration`, too.
+
+    A fusion that learns is fitted for each ensemble on the samples that its target keeps apart for that (stacking), or
+    else on all members, as the ensemble paper has it, although these are audited, too. Rows say which in `fitted_on`:
+    "a part of its own" or "members"; of weights they have `largest_weight`.
 
     The cell's info: rows, one per attack, as `mialab.cells.rows` describes them, with a column `shadows` where there
     are any, and `shadow_method` where these are made otherwise than the target; curves, of the first ensemble's first
@@ -70,6 +75,7 @@ class Attacked(About):
     curves: bool = False
     gains: bool = False
     choice: str | None = None
+    calibration: bool = False
 
     def __post_init__(self) -> None:
         if self.epoch not in self.target.epochs:
@@ -81,13 +87,17 @@ class Attacked(About):
         if self.choice not in (None, *CHOICES) or (self.choice == "first" and self.subsets > 1):
             asked = f"{self.choice!r} and {self.subsets} subsets"
             raise ValueError(f"Attacked: choice is None, 'random', or 'first' with one subset, not {asked}")
-        fusion.get(self.fusion)  # a ValueError, with close names, where there is no such rule
+        rule = fusion.get(self.fusion)  # a ValueError, with all names, where there is no such rule
+        if self.size < rule.fewest:
+            raise ValueError(f"Attacked: fusion {rule.name!r} joins {rule.fewest} models or more, not {self.size}")
         if wrong := self._misfit() or self._undisturbed():
             raise ValueError(f"Attacked: {wrong}")
 
     def _misfit(self) -> str | None:
         """Why the shadows do not fit the target, or are not whole."""
         shadow, number = self.shadow, self.shadows
+        if shadow and self._rule.learns:
+            return f"nobody fits the fusion {self.fusion!r} for shadows: leave them out, or choose another fusion"
         if shadow is None or number < 1:
             return "give both a shadow and the number of shadows, or neither" if shadow or number else None
         if shadow.first or number % shadow.count:
@@ -97,7 +107,7 @@ class Attacked(About):
         if shadow.models < self.size:
             return f"for ensembles of {self.size}, a shadow must have as many models, not {shadow.models}"
         if not isinstance(self.target, Trained):
-            return "nobody knows how these models were trained, so that no shadow can be trained alike: leave them out"
+            return "no shadow can be trained as these models were: leave shadows out"
         own, theirs = self.target.pipeline, shadow.pipeline
         if theirs.phases == own.phases and self.epoch not in shadow.epochs:
             return f"the target is attacked after epoch {self.epoch}: take its shadows there, not at {shadow.epochs}"
@@ -126,6 +136,8 @@ class Attacked(About):
         columns: dict[str, Any] = {"models": self.size, "fusion": self.fusion, "access": access}
         if self.choice is not None:
             columns |= {"choice": "all" if self.size == self.models else self.choice, "ensembles": self.subsets}
+        if self._rule.learns:
+            columns["fitted_on"] = _fitted_on(self.target)
         if self.shadow is not None and isinstance(self.target, Trained):
             columns["shadows"] = self.shadows
             if self.shadow.pipeline.phases != self.target.pipeline.phases:
@@ -146,11 +158,12 @@ class Attacked(About):
         logits, arrays = predictions(trained, self.epoch), trained[0].arrays  # labels and roles are the same in all
         held: dict[str, Any] = {"references": self._references(shadows), "x": self._x()}
         subsets = self._subsets()
+        fitted = self._fitted(logits, arrays, subsets)
         reports = [
             audit.audit(
                 audit.Outputs(logits[subset], arrays["labels"], arrays["member"]),
                 attacks=self.attacks,
-                fusion=self.fusion,
+                fusion=fitted[number],
                 white_box=self.white_box,
                 known=known_mask(arrays, self.known, self.seed),
                 seed=derive(self.seed, "attack", number),
@@ -162,14 +175,32 @@ class Attacked(About):
         ]
         info: dict[str, Any] = {"skipped": reports[0].skipped, "subsets": subsets, "trained_on": devices(inputs)}
         of = setting(self.target, trained[0], self.epoch, **self._own_columns())
-        info |= {"rows": self._rows(of, reports), "curves": self._curves(of, trained[0], reports[0])}
+        info |= {"rows": self._rows(of, reports, fitted), "curves": self._curves(of, trained[0], reports[0])}
         return Cell(info, self._arrays(reports))
 
-    def _rows(self, of: dict, reports: Sequence[audit.Report]) -> list[dict]:
+    @property
+    def _rule(self) -> FusionRule:
+        return fusion.get(self.fusion)
+
+    def _fitted(
+        self, logits: np.ndarray, arrays: dict[str, np.ndarray], subsets: Sequence[list[int]]
+    ) -> list[FusionRule]:
+        """The rule of each ensemble."""
+        if not self._rule.learns:
+            return [self._rule] * len(subsets)
+        apart = self.target.apart()
+        rows = np.flatnonzero(arrays["member"] if apart is None else apart)
+        seeds = [derive(self.seed, "fusion", number) for number in range(len(subsets))]
+        each = [logits[subset][:, rows] for subset in subsets]
+        return [self._rule.fit(some, arrays["labels"][rows], seed) for some, seed in zip(each, seeds, strict=True)]
+
+    def _rows(self, of: dict, reports: Sequence[audit.Report], rules: Sequence[FusionRule]) -> list[dict]:
         found = rows(of, self.seed, reports)
         for row in found:
             row |= gains(row["attack"], reports) if self.gains else {}
             row |= spread(row["attack"], reports) if self.choice else {}
+            row |= calibration(reports) if self.calibration else {}
+            row |= _largest_weight(rules)
         return found
 
     def _references(self, shadows: Sequence[Cell]) -> References | None:
@@ -224,6 +255,18 @@ def ensembles(models: int, size: int, number: int, seed: int) -> list[list[int]]
         parts = draw.permutation(models)[: models - models % size].reshape(-1, size)
         found |= {tuple(sorted(part)): None for part in parts.tolist()}
     return [list(part) for part in found][:number]
+
+
+def _fitted_on(target: Answered) -> str:
+    """What rows say of the samples that a rule is fitted on, known before anything is loaded."""
+    stacking = isinstance(target, Trained) and target.pipeline.division.kind == "stacking"
+    return "a part of its own" if stacking else "members"
+
+
+def _largest_weight(rules: Sequence[FusionRule]) -> dict[str, float]:
+    """largest_weight: of one model among its ensemble's learnt weights, the mean over ensembles."""
+    largest = [max(rule.weights) for rule in rules if isinstance(rule, fusion.Weighted)]
+    return {"largest_weight": float(np.mean(largest))} if largest else {}
 
 
 def known_mask(arrays: dict[str, np.ndarray], share: float, seed: int) -> np.ndarray:

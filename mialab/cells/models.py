@@ -82,9 +82,14 @@ def predictions(cells: Sequence[Cell], *epochs: int) -> np.ndarray:
     """The logits of all members of an ensemble, float32 [members, samples, classes], whatever was trained.
 
     Ten cells of a model each, one cell of ten models or heads, one run with ten snapshots (ten epochs): members come
-    cell by cell, and in a cell model by model; with several epochs, all members of the first epoch come first.
+    cell by cell, and in a cell model by model; with several epochs, all members of the first epoch come first. Raises
+    ValueError for models that answer other samples, or have other classes, than the first.
     """
-    return np.concatenate([cell.arrays[f"logits_{epoch}"] for epoch in epochs for cell in cells])
+    each = [cell.arrays[f"logits_{epoch}"] for epoch in epochs for cell in cells]
+    if len(shapes := dict.fromkeys(one.shape[1:] for one in each)) > 1:
+        found = " and ".join(f"{samples} samples of {classes} classes" for samples, classes in shapes)
+        raise ValueError(f"models of one ensemble answer the same samples with the same classes; found {found}")
+    return np.concatenate(each)
 
 
 def rebuild(target: Models, cell: Cell, epoch: int | None = None) -> list[nn.Module]:

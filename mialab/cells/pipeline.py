@@ -13,31 +13,11 @@ from torch import Tensor, nn
 from mialab import data, models, splits, training
 from mialab.cells.cost import Work
 from mialab.data import known as sizes
+from mialab.ensembles import Division
 from mialab.models import pretrained
 from mialab.seeds import derive
 from mialab.splits import Arrangement
 from mialab.training import Fitted, Hooks, Phase
-
-DIVISIONS = ("all", "partition", "bagging")
-
-
-@dataclass(frozen=True)
-class Division:
-    """Which of the members each model of an ensemble is trained on.
-
-    kind: "all" of them; "partition", disjoint shares for `of` models; "bagging", as many draws with replacement.
-    Raises ValueError for another kind, and for a partition into fewer than two.
-    """
-
-    kind: str = "all"
-    of: int = 1
-
-    def __post_init__(self) -> None:
-        if self.kind not in DIVISIONS or (self.kind == "partition") != (self.of > 1):
-            raise ValueError(
-                f"Division({self.kind!r}, of={self.of}): choose 'all', 'bagging', or 'partition' with the number of "
-                "models, at least 2"
-            )
 
 
 @dataclass(frozen=True)
@@ -129,7 +109,7 @@ class Pipeline:
     def row_counts(self) -> tuple[int, int, int]:
         """How many rows a model is trained on, and how many members and non-members attacks see."""
         trained, members, nonmembers = _row_counts(self.arrangement, self.size)
-        return (trained // self.division.of, members, nonmembers)
+        return (trained // self.division.shares, members, nonmembers)
 
     @property
     def step_operations(self) -> float:
@@ -199,13 +179,7 @@ class Member:
 
 def rows_of(pipeline: Pipeline, roles: splits.Roles, labels: Tensor, number: int) -> Tensor:
     """The rows that model `number` of an ensemble is trained on, int64, by the pipeline's division."""
-    rows, division = roles.target_train, pipeline.division
-    if division.kind == "partition":
-        seed = derive(pipeline.seed, "partition")
-        return splits.partition(labels, rows, number % division.of, of=division.of, seed=seed)
-    if division.kind == "bagging":
-        return splits.bag(rows, number, seed=derive(pipeline.seed, "bag"))
-    return rows
+    return pipeline.division.rows(labels, roles.target_train, number, seed=pipeline.seed)
 
 
 def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkpoint: Path) -> list[Fitted]:
@@ -221,13 +195,13 @@ def train(pipeline: Pipeline, seen: Evaluated, members: Sequence[Member], checkp
     carried = [member.carried for member in members]
     if len(members) == 1:
         one = members[0]
-        rows = _training_rows(dataset, one, phase)
+        rows = training_rows(dataset, one, phase)
         own: dict[str, Any] = {"seed": one.seed, "hooks": one.watch, "start": starts[0], "carried": carried[0]}
         return [training.fit(build, rows, phase.recipe, **own, **common)]
     if in_memory := isinstance(dataset, data.Dataset):
         rows = dataset.x, dataset.y
     else:
-        rows = [_training_rows(dataset, each, phase) for each in members]
+        rows = [training_rows(dataset, each, phase) for each in members]
     return training.fit_many(
         build,
         rows,
@@ -247,7 +221,8 @@ def builder(pipeline: Pipeline, dataset: Any) -> Callable[[], nn.Module]:
     return partial(models.build, pipeline.model, dataset.shape, dataset.classes, norm=pipeline.norm, scale=scale)
 
 
-def _training_rows(dataset: Any, member: Member, phase: Phase) -> Any:
+def training_rows(dataset: Any, member: Member, phase: Phase) -> Any:
+    """What a model is trained on: tensors (x, y), or a source of batches that shuffles itself."""
     if isinstance(dataset, data.Dataset):
         return dataset.rows(member.row_ids)
     return dataset.rows(member.row_ids, batch=phase.recipe.batch, shuffle=True, seed=member.seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mialab import attacks, audit, metrics
+from mialab import attacks, audit, fusion, metrics
 from mialab.cells.answered import Answered
 from mialab.engine.store import Cell
 
@@ -45,6 +45,15 @@ def gains(attack: str, reports: Sequence[audit.Report]) -> dict[str, float | Non
     names = ("gain", "js", "best_epoch_accuracy")
     columns = zip(names, zip(*found, strict=True), strict=True)
     return {name: None if None in values else float(np.mean(values)) for name, values in columns}
+
+
+def calibration(reports: Sequence[audit.Report]) -> dict[str, float]:
+    """train_ece and test_ece: the fused confidences' expected calibration error on either side, means over audits."""
+    columns = {}
+    for name, side in (("train_ece", True), ("test_ece", False)):
+        parts = [(each.log_p[where], each.labels[where]) for each in reports for where in [each.member == side]]
+        columns[name] = float(np.mean([fusion.calibration_error(np.exp(log_p), labels) for log_p, labels in parts]))
+    return columns
 
 
 def _gain(attack: str, report: audit.Report) -> float | None:

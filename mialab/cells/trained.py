@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
+
 from mialab.cells import recorder
 from mialab.cells.cost import Work
 from mialab.cells.pipeline import Evaluated, Pipeline, evaluated
@@ -68,6 +70,14 @@ class Trained(Config):
     def seen(self) -> Evaluated:
         """The samples that are answered, and whose they are."""
         return evaluated(self.pipeline)
+
+    def apart(self) -> np.ndarray | None:
+        """Which of the samples a stacking pipeline keeps for its meta-learner, bool [samples]; None without any."""
+        if self.pipeline.division.kind != "stacking":  # asked first, as nothing else needs the data
+            return None
+        seen = self.seen()
+        kept = self.pipeline.division.apart(seen.dataset.y, seen.roles.target_train, seed=self.seed)
+        return None if kept is None else np.isin(seen.row_ids.numpy(), kept.numpy())
 
     def cells(self, number: int) -> tuple[Self, ...]:
         """The cells of numbers 0 to number - 1; they differ from this one, which is the first, in `first` alone."""

@@ -262,9 +262,11 @@ def near(effect: Effect | Trend, margin: float, null: float = 0.0) -> Criterion:
 
 
 def matches(row: dict, where: Filter) -> bool:
-    """Whether a row has what a filter without First() and Last() asks for."""
+    """Whether a row has what a filter without First() and Last() asks for; None asks for a column that is not there."""
     return all(
-        column in row and (row[column] in wanted if isinstance(wanted, tuple) else row[column] == wanted)
+        (row[column] in wanted if isinstance(wanted, tuple) else row[column] == wanted)
+        if column in row
+        else wanted is None
         for column, wanted in where.items()
     )
 

@@ -7,13 +7,16 @@ labels. Softmaxes saved as such (`probabilities`) are averaged as they are, what
 chapter "The audit".
 """
 
-from mialab.fusion.apply import RULES, answer, fuse, get, predict, side_by_side
+from mialab.fusion.apply import FURTHER, RULES, answer, fuse, get, predict, side_by_side
 from mialab.fusion.arithmetic import LARGEST, SMALLEST, log_confidence, log_odds, softmax
+from mialab.fusion.calibration import calibration_error
 from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
-from mialab.fusion.means import Confidence, Logit, Median, TrimmedMean, Weighted
+from mialab.fusion.learnt import Stacking
+from mialab.fusion.means import Confidence, Logit, Median, RawLogit, TrimmedMean, Weighted
 from mialab.fusion.rule import FusionRule, draws
 
 __all__ = [
+    "FURTHER",
     "LARGEST",
     "RULES",
     "SMALLEST",
@@ -24,10 +27,13 @@ __all__ = [
     "Median",
     "MostConfident",
     "RandomAgreeing",
+    "RawLogit",
+    "Stacking",
     "TrimmedMean",
     "Vote",
     "Weighted",
     "answer",
+    "calibration_error",
     "draws",
     "fuse",
     "get",

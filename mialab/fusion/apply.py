@@ -6,7 +6,8 @@ import numpy as np
 
 from mialab.fusion.arithmetic import log_confidence, softmax
 from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
-from mialab.fusion.means import Confidence, Logit, Median, TrimmedMean
+from mialab.fusion.learnt import Stacking
+from mialab.fusion.means import Confidence, Logit, Median, RawLogit, TrimmedMean, Weighted
 from mialab.fusion.rule import FusionRule
 
 RULES: dict[str, FusionRule] = {
@@ -22,15 +23,20 @@ RULES: dict[str, FusionRule] = {
         RandomAgreeing(),
     )
 }
+# Those that only experiments ask for: a rule that shows attackers more, and rules that must be fitted before they fuse.
+FURTHER: dict[str, FusionRule] = {rule.name: rule for rule in (RawLogit(), Weighted(), Stacking())}
 
 
 def get(rule: str | FusionRule) -> FusionRule:
-    """The rule of that name, or the rule itself; ValueError naming the rules where there is none."""
+    """The rule of that name, or the rule itself; ValueError naming the rules where there is none.
+
+    One that learns is not fitted yet.
+    """
     if isinstance(rule, FusionRule):
         return rule
-    if rule not in RULES:
-        raise ValueError(f"no fusion {rule!r}; choose one of {', '.join(RULES)}")
-    return RULES[rule]
+    if rule not in RULES and rule not in FURTHER:
+        raise ValueError(f"no fusion {rule!r}; choose one of {', '.join((*RULES, *FURTHER))}")
+    return RULES.get(rule) or FURTHER[rule]
 
 
 def fuse(

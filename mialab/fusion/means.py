@@ -59,6 +59,19 @@ class Logit(FusionRule):
         return logits.mean(dim=0).log_softmax(dim=-1)
 
 
+@dataclass(frozen=True)
+class RawLogit(Logit):
+    """The same, and an attack network sees the mean logits themselves rather than their softmax (A.3, Figure 10).
+
+    The softmax forgets a constant that is added to all logits of a sample; the mean logits still show it.
+    """
+
+    name = "raw-logit"
+
+    def shown(self, logits: np.ndarray) -> np.ndarray:
+        return _mean_logit(logits)
+
+
 class _Sorted(FusionRule):
     """A mean, class by class, of the middle ones of the models' confidences, made to sum to one again.
 
@@ -116,12 +129,13 @@ class TrimmedMean(_Sorted):
 class Weighted(FusionRule):
     """The weighted mean of the softmaxes, the weights learnt on the training set (the ensemble paper, A.4).
 
-    Not among the rules by name: `Weighted().fit(logits, labels, seed)` gives the rule that can be used. The weights are
-    a softmax of one number per model, learnt by gradient descent on the cross-entropy: 5 epochs, rate 0.1, batches of
-    128. The paper states none of this. Raises ValueError for weights below 0 or whose sum is not 1, and without any.
+    `Weighted().fit(logits, labels, seed)` gives the rule that can be used. The weights are a softmax of one number per
+    model, learnt by gradient descent on the cross-entropy: 5 epochs, rate 0.1, batches of 128. The paper states none of
+    this. Raises ValueError for weights below 0 or whose sum is not 1, and without any; fit, where there is no sample.
     """
 
     name = "weighted"
+    learns = True
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -130,6 +144,8 @@ class Weighted(FusionRule):
 
     def fit(self, logits: np.ndarray, labels: np.ndarray, seed: int) -> FusionRule:
         column = np.asarray(labels)[:, None]
+        if not len(column):
+            raise ValueError("weighted: found no sample to learn the weights from; give the models' training samples")
         p = np.stack([np.take_along_axis(softmax(one), column, axis=1)[:, 0] for one in logits])
         rng, pull = np.random.default_rng(derive(seed, "weighted")), np.zeros(len(p))
         for _ in range(EPOCHS):

@@ -20,11 +20,14 @@ class FusionRule(ABC):
 
     A subclass has a `name` and says what log-probabilities it gives; the rest follows unless it says otherwise. One
     that is random draws by `draws`, so that the same input gets the same answer whenever it is asked, and whatever is
-    asked beside it. `version` is raised when the rule's outputs change. Explained in the chapter "The audit".
+    asked beside it. `version` is raised when the rule's outputs change. `learns`: it must be fitted before it is used.
+    `fewest`: models that it needs. Explained in the chapter "The audit".
     """
 
     name: str
     version: int = 1
+    learns: bool = False
+    fewest: int = 1
 
     def fit(self, logits: np.ndarray, labels: np.ndarray, seed: int) -> FusionRule:
         """The rule that is learnt from logits [models, n, classes] and labels [n]; itself where nothing is."""
@@ -44,6 +47,10 @@ class FusionRule(ABC):
 
     def of_softmaxes(self, probabilities: np.ndarray) -> np.ndarray | None:
         """Confidences of softmaxes saved as such [models, n, classes]; None where their logarithms serve as logits."""
+        return None
+
+    def shown(self, logits: np.ndarray) -> np.ndarray | None:
+        """What an attack network sees in the black box, float [n, f]; None for the confidences that are answered."""
         return None
 
     def differentiable(self, logits: Tensor) -> Tensor:
