@@ -16,7 +16,7 @@ _WEIGHTED = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 @dataclass(frozen=True)
 class Dropout(Defense):
-    """In training, sets each input of the linear layers to 0 with the chance `rate`, and divides the others by 1 - rate.
+    """Sets each input of a linear layer to 0 with the chance `rate` in training, and divides the rest by 1 - rate.
 
     A linear layer that sees the samples themselves is left alone. When training ends, so does dropout: the model has
     the layers that it had before. Raises ValueError for a rate outside [0, 1), and at the start of a training for a

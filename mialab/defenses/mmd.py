@@ -105,7 +105,8 @@ class _Matching(Hooks):
         self.clean = x, y
         if not self.settings.alpha:
             return x, y
-        share = np.random.default_rng(derive(run.seed, "mixup", run.step)).beta(*2 * [self.settings.alpha])
+        alpha = self.settings.alpha
+        share = np.random.default_rng(derive(run.seed, "mixup", run.step)).beta(alpha, alpha)
         order = torch.randperm(len(y), generator=run.generator, device=y.device)
         return mixed(_standardised(run, x), y, order, float(share), self.classes)
 
