@@ -1,7 +1,7 @@
 """What the book computes, declared: each experiment is a grid of cells for each preset; a file for each group."""
 
 from mialab.engine.grid import PRESETS, SEEDS, Experiment
-from mialab.experiments import attack_suite, basics, ensemble, pruning, theorem1
+from mialab.experiments import attack_suite, basics, ensemble, ensemble_defenses, pruning, theorem1
 from mialab.names import unknown
 
 __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
@@ -12,6 +12,7 @@ _DECLARED = (
     *(pruning.TABLE6, pruning.FIGURE2, pruning.FIGURE3, pruning.SPARSITY, pruning.GAMMA, pruning.EPSILON, pruning.COST),
     *(pruning.EARLY_STOPPING, pruning.CONTROLS, pruning.PRUNED_SHADOWS, theorem1.THEOREM1),
     *(ensemble.FIGURE1, ensemble.RELEASED),
+    *(ensemble_defenses.FIGURE5, ensemble_defenses.MASKING),
 )
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}
 
