@@ -23,8 +23,10 @@ from mialab.attacks import References, neural
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
+from mialab.cells.defended import Defended
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
+from mialab.cells.masked import Masked
 from mialab.cells.matched import Matched
 from mialab.cells.models import Models
 from mialab.cells.pipeline import Pipeline
@@ -33,6 +35,7 @@ from mialab.cells.recorder import Recorder
 from mialab.cells.released import Released
 from mialab.cells.shadows import Shadows
 from mialab.engine.store import Cell, closure
+from mialab.masking import MemGuard, Rounded, TopK
 from mialab.models import released
 from mialab.splits import NASR, Arrangement
 from mialab.training import Phase
@@ -73,6 +76,7 @@ DISTURBED = Attacked(
     shadows=2,
 )
 KEPT = altered(TINY, samples=(100, 100), count=2, weights=(3,))
+GUARDED = altered(KEPT, arrangement=Arrangement(reference=0.2))
 HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
 SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # from made-up weights rounding would grow
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
@@ -101,6 +105,12 @@ SMALL = {
         "attack": Matched(AUDITS, AUDITS[1], "epoch", "gap"),
         "accuracy": Matched(AUDITS, AUDITS[2], "epoch", "gap", "accuracy"),
     },
+    "defended": {"later": Defended(AUDITS[2], "l2", 1, 0.01, AUDITS)},
+    "masked": {
+        "top": Masked(ALL_FOUR, TopK(2)),
+        "rounded": Masked(replace(ALL_FOUR, fusion="logit"), Rounded(1)),
+        "guarded": Masked(Attacked(GUARDED, 3, models=2, size=2, attacks=("gap", "confidence")), MemGuard(epochs=3)),
+    },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
     "released": {"both": RELEASED},
@@ -123,13 +133,13 @@ def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
     if isinstance(config, ByClass):
         return [made(config.audit, inputs(config.audit)), *inputs(config.audit)]
-    if isinstance(config, Matched):
+    if isinstance(config, Matched | Defended):
         return [made(need, inputs(need)) for need in config.needs()]
     if isinstance(config, Costed):
         return [Cell({**drawn_cell(need).info, "seconds": 1.0}, {}) for need in config.needs()]
     if isinstance(config, Inspected):
         return [_with_curve(drawn_cell(config.target))]
-    if isinstance(config, Queried | Models | Inherited):
+    if isinstance(config, Queried | Models | Inherited) or config is SMALL["masked"]["guarded"]:
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     samples = 200 if config is DISTURBED else 2000  # its network takes seconds an epoch on many

@@ -13,6 +13,7 @@ from mialab import attacks, claims, data, experiments, models
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
+from mialab.cells.defended import Defended
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
@@ -134,6 +135,8 @@ def identities(config) -> list[dict]:
     if isinstance(config, ByClass):
         rows = itertools.product(config.audit.attacks, ("all", *range(10)))
         return [config.columns() | {"seed": config.seed, "attack": attack, "label": label} for attack, label in rows]
+    if isinstance(config, Defended):
+        return [template() | config.columns() | {"attack": a, "seed": config.seed} for a in config.audit.attacks]
     if isinstance(config, Inspected | Costed):
         return [config.columns() | {"seed": config.seed}]
     if isinstance(config, Matched):
@@ -181,6 +184,8 @@ def test_every_filter_of_an_existing_experiment_finds_its_rows_and_never_mixes_l
 def as_the_paper_says(row: dict, value: str) -> float:
     """Accuracy and leak as the ensemble paper draws them: both grow with epochs and, the more so, with models."""
     epochs, models, noise = row["epoch"] / 90, np.log2(row["models"]), random.gauss(0, 1e-4)
+    if "strength" in row:
+        return defended_as_the_paper_says(row, value, epochs, models) + noise
     gap = 0.3 * epochs
     if value == "test_accuracy":
         return 0.55 + 0.07 * epochs + 0.01 * models + noise
@@ -189,6 +194,21 @@ def as_the_paper_says(row: dict, value: str) -> float:
     if value == "auc" and row["attack"] == "gap":
         return 0.5 + gap / 2 + noise
     return 0.505 + gap / 2 + epochs * 0.04 * models + noise
+
+
+def defended_as_the_paper_says(row: dict, value: str, epochs: float, models: float) -> float:
+    """One curve on which each defense goes down, as far as a plain ensemble of few epochs; bags leak a little more."""
+    bagged = row["method"] == "bagging"
+    kept = epochs / (1 + (row["method"] not in ("none", "early_stop")) * row["strength"])
+    if row["method"] == "l2" and row["strength"] > 5:
+        kept = 0.0  # a lambda of 1
+    elif bagged:
+        kept = epochs * 0.7
+    if value == "test_accuracy":
+        return 0.55 + 0.07 * kept + 0.001 * models
+    if value == "train_accuracy":
+        return 0.55 + (0.5 if bagged else 0.37) * kept
+    return 0.02 if value == "auc_above_plain" else 0.505 + 0.19 * kept * (1 + 0.1 * models)
 
 
 @cache
