@@ -207,7 +207,7 @@ def defended_as_the_paper_says(row: dict, value: str, epochs: float, models: flo
     if value == "test_accuracy":
         return 0.55 + 0.07 * kept + 0.001 * models
     if value == "train_accuracy":
-        return 0.55 + (0.5 if bagged else 0.37) * kept
+        return 0.55 + (0.8 if bagged else 0.37) * kept
     return 0.02 if value == "auc_above_plain" else 0.505 + 0.19 * kept * (1 + 0.1 * models)
 
 
