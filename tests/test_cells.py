@@ -24,9 +24,11 @@ from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
+from mialab.cells.defended import Defended
 from mialab.cells.diversified import Diversified
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
+from mialab.cells.masked import Masked
 from mialab.cells.matched import Matched
 from mialab.cells.models import Models
 from mialab.cells.own_rows import OwnRows
@@ -40,6 +42,7 @@ from mialab.cells.shadows import Shadows
 from mialab.cells.snapshots import Snapshots
 from mialab.engine.store import Cell, closure
 from mialab.ensembles import Division
+from mialab.masking import MemGuard, Rounded, TopK
 from mialab.models import released
 from mialab.splits import NASR, Arrangement
 from mialab.training import Cyclic, Phase
@@ -80,6 +83,7 @@ DISTURBED = Attacked(
     shadows=2,
 )
 KEPT = altered(TINY, samples=(100, 100), count=2, weights=(3,))
+GUARDED = altered(KEPT, arrangement=Arrangement(reference=0.2))
 HALVES = replace(SEVERAL.pipeline, arrangement=Arrangement("carlini"))
 SHORT = altered(ONE, recipe=replace(SGD, epochs=2, lr=0.001), epochs=(2,))  # from made-up weights rounding would grow
 TWO_PHASES = replace(SHORT, pipeline=replace(SHORT.pipeline, phases=2 * SHORT.pipeline.phases))
@@ -111,6 +115,12 @@ SMALL = {
         "attack": Matched(AUDITS, AUDITS[1], "epoch", "gap"),
         "accuracy": Matched(AUDITS, AUDITS[2], "epoch", "gap", "accuracy"),
     },
+    "defended": {"later": Defended(AUDITS[2], "l2", 1, 0.01, AUDITS)},
+    "masked": {
+        "top": Masked(ALL_FOUR, TopK(2)),
+        "rounded": Masked(replace(ALL_FOUR, fusion="logit"), Rounded(1)),
+        "guarded": Masked(Attacked(GUARDED, 3, models=2, size=2, attacks=("gap", "confidence")), MemGuard(epochs=3)),
+    },
     "inspected": {"one": Inspected(altered(TINY, samples=(100, 100), weights=(3,)))},
     "queried": {"both": Queried(KEPT, QUERIES, models=2, samples=100)},
     "released": {"both": RELEASED},
@@ -137,7 +147,7 @@ def inputs(config):
     """What stands in for the cells that are needed: made up, so that each kind is tested by itself."""
     if isinstance(config, ByClass):
         return [made(config.audit, inputs(config.audit)), *inputs(config.audit)]
-    if isinstance(config, Matched):
+    if isinstance(config, Matched | Defended):
         return [made(need, inputs(need)) for need in config.needs()]
     if isinstance(config, Costed):
         return [Cell({**drawn_cell(need).info, "seconds": 1.0}, {}) for need in config.needs()]
@@ -145,7 +155,7 @@ def inputs(config):
         return [_with_curve(drawn_cell(config.target))]
     if isinstance(config, OwnRows):  # which rows are its own is drawn from real data
         return [made(need) for need in config.needs()]
-    if isinstance(config, Queried | Models | Inherited):
+    if isinstance(config, Queried | Models | Inherited) or config is SMALL["masked"]["guarded"]:
         return [drawn_cell(need) for need in config.needs()]
     stand_ins = {Models: outputs_cell, Shadows: shadows_cell}
     samples = 200 if config is DISTURBED else 2000  # its network takes seconds an epoch on many

@@ -14,6 +14,7 @@ from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
+from mialab.cells.defended import Defended
 from mialab.cells.inherited import Inherited
 from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
@@ -161,6 +162,8 @@ def identities(config) -> list[dict]:
         parts = itertools.product(("all", "correct", "misclassified"), ("all", *range(10)))
         own = config.columns() | {"seed": config.seed, "attack": "confidence"}
         return [own | {"subset": subset, "label": label} for subset, label in parts]
+    if isinstance(config, Defended):
+        return [template() | config.columns() | {"attack": a, "seed": config.seed} for a in config.audit.attacks]
     if isinstance(config, Inspected | Costed):
         return [config.columns() | {"seed": config.seed}]
     if isinstance(config, Matched):
@@ -234,6 +237,8 @@ AS_SAID = {  # by value, of training's progress e (0 to 1), log2 of the models m
 def as_the_paper_says(row: dict, value: str) -> float:
     """Accuracy and leak as the ensemble paper draws them: both grow with epochs and, the more so, with models."""
     epochs, noise = row["epoch"] / 90, random.gauss(0, 1e-4)
+    if "strength" in row:
+        return defended_as_the_paper_says(row, value, epochs, np.log2(row["models"])) + noise
     models, gap = 0 if row["data"] in EASY else np.log2(row["models"]), 0.3 * epochs
     lead = {"members": 1, "nonmembers": 0}.get(row.get("side"), 0.5)
     for place in ("subset", "level", "factor"):
@@ -250,6 +255,21 @@ def as_the_paper_says(row: dict, value: str) -> float:
     if value == "auc" and row.get("attack") == "gap":
         return 0.5 + gap / 2 - 0.005 * models + noise
     return 0.505 + gap / 2 + epochs * 0.04 * models + noise
+
+
+def defended_as_the_paper_says(row: dict, value: str, epochs: float, models: float) -> float:
+    """One curve on which each defense goes down, as far as a plain ensemble of few epochs; bags leak a little more."""
+    bagged = row["method"] == "bagging"
+    kept = epochs / (1 + (row["method"] not in ("none", "early_stop")) * row["strength"])
+    if row["method"] == "l2" and row["strength"] > 5:
+        kept = 0.0  # a lambda of 1
+    elif bagged:
+        kept = epochs * 0.7
+    if value == "test_accuracy":
+        return 0.55 + 0.07 * kept + 0.001 * models
+    if value == "train_accuracy":
+        return 0.55 + (0.8 if bagged else 0.37) * kept
+    return 0.02 if value == "auc_above_plain" else 0.505 + 0.19 * kept * (1 + 0.1 * models)
 
 
 @cache

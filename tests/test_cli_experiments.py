@@ -91,7 +91,7 @@ def test_the_presets_kept_for_help_are_those_of_the_package():
     ("arguments", "message"),
     [
         ("run toy/tabel", "unknown experiment 'toy/tabel'; did you mean toy/table"),
-        ("show ensemble/figure", "did you mean ensemble/figure9 or ensemble/figure8"),
+        ("show ensemble/figure", "did you mean ensemble/figure"),
         ("record zzz", "unknown experiment 'zzz'; there are basics/overfitting"),
         ("run toy/table --preset smok", "argument --preset: unknown preset 'smok'; did you mean smoke?"),
         ("show toy/table --preset full", "argument --preset: unknown preset 'full'; there are smoke, course, paper"),

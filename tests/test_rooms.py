@@ -20,7 +20,7 @@ ROOMS = (
     ("cells",),
     ("ensembles",),
     ("defenses",),
-    ("audit",),
+    ("audit", "masking"),
     ("attacks",),
     ("training",),
     ("models", "data", "splits"),

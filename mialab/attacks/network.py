@@ -46,6 +46,16 @@ class Network:
         scale = np.sqrt(self.square / (1 - SQUARES**self.steps)) + EPSILON
         self.weights -= RATE / (1 - MOMENTUM**self.steps) * self.mean / scale
 
+    def with_slope(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-odds, float64 [n], and their gradient in the inputs, float64 [n, inputs], of x float32 [n, inputs]."""
+        values = self._forward(x)
+        slope = np.ones_like(values[-1])
+        for layer, inputs in zip(self.layers[::-1], values[-2::-1], strict=True):
+            slope = slope @ layer[:-1].T
+            if inputs is not x:
+                slope *= inputs > 0
+        return values[-1][:, 0].astype(np.float64), slope.astype(np.float64)
+
     def _forward(self, x: np.ndarray) -> list[np.ndarray]:
         """The inputs of each layer, and the output."""
         values = [x]
