@@ -216,7 +216,8 @@ def test_an_epoch_is_timed_by_the_very_loop(monkeypatch):
     monkeypatch.undo()
     seen, fit = [], training.fit
     monkeypatch.setattr(training, "fit", lambda build, data, *a, **o: seen.append(data) or fit(build, data, *a, **o))
-    taken = cost._seconds_per_sample.__wrapped__("tabular", (64,), 10, 8)
+    monkeypatch.setattr(cost, "_found", {})
+    taken = cost._seconds_per_sample("tabular", (64,), 10, 8)
     assert taken > 0 and len(seen) == 1 and seen[0][0].shape == (cost.MOST_STEPS * 8, 64)
 
 

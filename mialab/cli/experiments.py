@@ -90,7 +90,7 @@ def _add_record(commands):
 def _experiments(_):
     from mialab.results import listing
 
-    return output.show(listing.text())
+    return output.stream(listing.blocks())
 
 
 def _run(arguments):

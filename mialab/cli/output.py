@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,10 +80,17 @@ def warn(message, category, filename, lineno, file=None, line=None) -> None:
 
 def show(text: str) -> int:
     """Print; the exit code."""
-    try:
-        print(text, end="", flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be said there
-        if not isinstance(error, BrokenPipeError):  # that is only a reader, such as `head`, that has seen enough
-            return fail(f"the report cannot be printed ({error.strerror})")
+    return stream([text])
+
+
+def stream(texts: Iterable[str]) -> int:
+    """Print one after another, as each is made, until nobody reads any more; the exit code."""
+    for text in texts:
+        try:
+            print(text, end="", flush=True)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be said there
+            if not isinstance(error, BrokenPipeError):  # that is only a reader, such as `head`, that has seen enough
+                return fail(f"the report cannot be printed ({error.strerror})")
+            return 0
     return 0

@@ -110,12 +110,13 @@ class Store:
 
     root: Path
 
-    def name(self, config: Config) -> str:
+    def name(self, config: Config, known: dict[Config, dict[str, int]] | None = None) -> str:
         """The cell's name: its kind, and a hash of its settings that are not at their default and of the versions.
 
         The versions are those that `versions` finds: where a defense is mended, just the cells that use it change.
         """
-        text = json.dumps([config.KIND, versions(config), settings(config)], sort_keys=True)
+        plain = settings(config)  # first: it says what cannot stand in a configuration
+        text = json.dumps([config.KIND, versions(config, known), plain], sort_keys=True)
         return f"{config.KIND}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def folder(self, config: Config) -> Path:
@@ -337,16 +338,20 @@ def _exchange(draft: Path, folder: Path) -> None:
         shutil.rmtree(before, ignore_errors=True)
 
 
-def versions(config: Config) -> dict[str, int]:
+def versions(config: Config, known: dict[Config, dict[str, int]] | None = None) -> dict[str, int]:
     """The versions of all that a cell's numbers depend on, by name.
 
     Those of its kind, of what it needs, of what it says it uses, and of every dataclass among its settings, however
-    deep, that has a VERSION; its name there is its NAME or else its KIND.
+    deep, that has a VERSION; its name there is its NAME or else its KIND. known: what was found before, which is looked
+    up and added to, for callers that name many cells.
     """
-    found = _nested_versions(config) | config.versions()
-    for need in config.needs():
-        found |= versions(need)
-    return found
+    known = {} if known is None else known
+    if config not in known:
+        found = _nested_versions(config) | config.versions()
+        for need in config.needs():
+            found |= versions(need, known)
+        known[config] = found
+    return known[config]
 
 
 def _nested_versions(value: Any) -> dict[str, int]:
@@ -354,7 +359,7 @@ def _nested_versions(value: Any) -> dict[str, int]:
     if isinstance(value, tuple | list):
         for part in value:
             found |= _nested_versions(part)
-    elif is_dataclass(value):
+    elif not isinstance(value, str | int | float) and is_dataclass(value):
         found |= _own_version(value)
         for field in fields(value):
             found |= _nested_versions(getattr(value, field.name))
@@ -372,9 +377,14 @@ def closure(configs: Iterable[Config], *, store: Store | None = None) -> list[Co
     store: leave out what it has, and what only that needs.
     """
     found: dict[str, Config] = {}
+    visited: set[Config] = set()  # cells share what they need: equal configurations are named once
+    known: dict[Config, dict[str, int]] = {}
 
     def visit(config: Config) -> None:
-        name = Store(Path()).name(config)
+        if config in visited:
+            return
+        visited.add(config)
+        name = Store(Path()).name(config, known)
         if store is not None and name not in found and store.has(config):
             return
         for need in config.needs():

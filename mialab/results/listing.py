@@ -1,5 +1,7 @@
 """Every experiment that exists: what it runs on, what it would cost here, and what is recorded of it."""
 
+from collections.abc import Iterator
+
 from mialab import experiments
 from mialab.cells import cost
 from mialab.engine.grid import PRESETS, Experiment
@@ -9,10 +11,13 @@ from mialab.results import records
 from mialab.results.tables import table
 
 
-def text() -> str:
-    """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices."""
+def blocks() -> Iterator[str]:
+    """All experiments by name, and for each preset the data, cells, cost on this device, and recorded devices.
+
+    A block for each experiment as soon as its networks have been timed, which takes seconds for large ones.
+    """
     recorded = [result for record in records.load() for result in record.results()]
-    blocks = [[f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet"]]
+    yield f"cost here ({surroundings()['device']}): an estimate, one cell after another, nothing done yet\n"
     for experiment in experiments.ALL.values():
         kept = {
             preset: dict.fromkeys(
@@ -29,8 +34,8 @@ def text() -> str:
             ["cost here", *costs(experiment)],
             ["recorded on", *(", ".join(devices) or "-" for devices in kept.values())],
         ]
-        blocks.append([f"{experiment.name}: {experiment.title} ({experiment.source})", *table(columns)])
-    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+        lines = [f"{experiment.name}: {experiment.title} ({experiment.source})", *table(columns)]
+        yield "\n" + "\n".join(lines) + "\n"
 
 
 def costs(experiment: Experiment, *, store: Store | None = None) -> list[str]:
