@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -21,18 +22,19 @@ GIB = 2**30
 CELL_FILES = "cell.json", "arrays.safetensors"
 
 
-def text(store: Store) -> str:
-    """The whole report, in sections that end in a newline. Changes nothing, and downloads nothing."""
-    sections = {
-        "device": _device(),
-        "versions": [f"{name} {version}" for name, version in surroundings().items() if name != "device"],
-        "extras": _extras(),
-        f"data ({data.root_folder()})": _data(),
-        f"store ({store.root})": _store(store),
-        "cost on this device: estimates, one cell after another": _costs(store),
-    }
-    blocks = ([title, *(f"  {line}".rstrip() for line in lines)] for title, lines in sections.items())
-    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+def blocks(store: Store) -> Iterator[str]:
+    """The report, section by section, as the last one takes a while. Changes nothing, and downloads nothing."""
+    yield _section("device", _device())
+    versions = [f"{name} {version}" for name, version in surroundings().items() if name != "device"]
+    yield "\n" + _section("versions", versions)
+    yield "\n" + _section("extras", _extras())
+    yield "\n" + _section(f"data ({data.root_folder()})", _data())
+    yield "\n" + _section(f"store ({store.root})", _store(store))
+    yield "\n" + _section("cost on this device: estimates, one cell after another", _costs(store))
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([title, *(f"  {line}".rstrip() for line in lines)]) + "\n"
 
 
 def _device() -> list[str]:

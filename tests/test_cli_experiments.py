@@ -383,6 +383,6 @@ def test_regress_passes_its_arguments_on_and_fails_where_numbers_moved(tmp_path,
 
 
 def test_doctor_prints_the_report_on_the_store_that_it_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "text", lambda store: f"{store.root}\n")
+    monkeypatch.setattr(doctor, "blocks", lambda store: [f"{store.root}\n"])
     assert cli.main(["doctor", "--store", str(tmp_path / "other")]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/other\n"

@@ -35,6 +35,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("MIALAB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("MIALAB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(cost, "_seconds_per_sample", lambda *net: SECONDS_PER_SAMPLE)
+    monkeypatch.setattr(experiments, "ALL", {})
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def empty(tmp_path):
     return Store(tmp_path / "store")
 
 
-def section(text, title):
-    [block] = [block for block in text.split("\n\n") if block.startswith(title)]
+def section(blocks, title):
+    [block] = [block for block in map(str.strip, blocks) if block.startswith(title)]
     return [line.strip() for line in block.splitlines()[1:]]
 
 
@@ -103,7 +104,7 @@ def test_files_are_looked_for_where_the_loader_looks(name, tmp_path):
 
 def test_each_data_set_is_embedded_found_or_missing_with_the_way_to_get_it(tmp_path, empty):
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
-    lines = dict(line.split(maxsplit=1) for line in section(doctor.text(empty), "data ("))
+    lines = dict(line.split(maxsplit=1) for line in section(doctor.blocks(empty), "data ("))
     assert list(lines) == list(data.names())
     assert lines["textures"] == lines["digits"] == lines["fashion"] == "embedded"
     assert lines["cifar10"] == f"found at {tmp_path}/data/cifar-10-batches-py"
@@ -119,7 +120,7 @@ def test_each_data_set_is_embedded_found_or_missing_with_the_way_to_get_it(tmp_p
 
 
 def test_an_empty_store_is_reported_and_not_made(empty):
-    lines = section(doctor.text(empty), f"store ({empty.root})")
+    lines = section(doctor.blocks(empty), f"store ({empty.root})")
     assert lines[0] == "0 cells" and lines[1].endswith("GiB free") and len(lines) == 2
     assert not empty.root.exists()
 
@@ -136,7 +137,7 @@ def test_damaged_and_foreign_things_in_the_store_are_named(empty):
     (empty.root / store.SCRATCH / "models-0123456789abcdef").mkdir()
     (empty.root / store.SCRATCH / "models-0123456789abcdef.draft-01ab23cd").mkdir()
     (empty.root / "models-0123456789abcdef").touch()
-    lines = section(doctor.text(empty), "store (")
+    lines = section(doctor.blocks(empty), "store (")
     assert lines[0] == "2 cells (2 toytrained)"
     assert lines[1] == "1 unfinished, which go on from their checkpoints"
     told = "damaged, will be set aside and computed again: "
@@ -147,25 +148,25 @@ def test_damaged_and_foreign_things_in_the_store_are_named(empty):
 
 def test_a_store_that_cannot_be_written_is_told(empty, monkeypatch):
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
-    assert "is not writable: choose another with --store" in section(doctor.text(empty), "store (")[1]
+    assert "is not writable: choose another with --store" in section(doctor.blocks(empty), "store (")[1]
 
 
 def test_on_colab_a_store_outside_the_drive_is_told_to_vanish(empty, tmp_path, monkeypatch):
-    assert not any("Colab" in line for line in section(doctor.text(empty), "store ("))
+    assert not any("Colab" in line for line in section(doctor.blocks(empty), "store ("))
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
-    hint = section(doctor.text(empty), "store (")[-1]
+    hint = section(doctor.blocks(empty), "store (")[-1]
     assert "this store is gone when Colab's runtime ends: run `from google.colab import drive;" in hint
     assert hint.endswith("take --store /content/drive/MyDrive/mialab/store")
-    assert not any("Colab" in line for line in section(doctor.text(Store(store.DRIVE / "cells")), "store ("))
+    assert not any("Colab" in line for line in section(doctor.blocks(Store(store.DRIVE / "cells")), "store ("))
     monkeypatch.setattr(doctor, "DRIVE", tmp_path)
-    assert not any("Colab" in line for line in section(doctor.text(empty), "store ("))
+    assert not any("Colab" in line for line in section(doctor.blocks(empty), "store ("))
 
 
 # device, versions, extras
 
 
 def test_device_and_versions_are_named(empty):
-    text = doctor.text(empty)
+    text = list(doctor.blocks(empty))
     assert section(text, "device")[-1].startswith(f"CPU with {os.cpu_count()} cores; torch uses ")
     versions = dict(line.split(maxsplit=1) for line in section(text, "versions"))
     assert versions["torch"] == metadata.version("torch") and {"python", "torchvision", "mialab", "code"} <= set(
@@ -181,14 +182,14 @@ def test_gpus_are_named_with_their_memory(empty, monkeypatch):
 
     monkeypatch.setattr(doctor.torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(doctor.torch.cuda, "get_device_properties", lambda _: Gpu())
-    assert section(doctor.text(empty), "device")[:2] == 2 * ["GPU NVIDIA H100, 80 GiB"]
+    assert section(doctor.blocks(empty), "device")[:2] == 2 * ["GPU NVIDIA H100, 80 GiB"]
 
 
 def test_an_extra_that_lacks_packages_is_told_with_the_command(empty, monkeypatch):
     monkeypatch.setattr(
         metadata, "requires", lambda _: ["numpy>=2", 'numpy>=1; extra == "full"', "nowhere-at-all>=1; extra == 'bare'"]
     )
-    lines = section(doctor.text(empty), "extras")
+    lines = section(doctor.blocks(empty), "extras")
     assert [line.split(maxsplit=1) for line in lines] == [
         ["full", "complete"],
         ["bare", "lacks nowhere-at-all: pip install 'mialab[bare]'"],
@@ -294,12 +295,12 @@ def test_the_cost_of_each_preset_is_told_whole_and_missing(empty, monkeypatch):
     monkeypatch.setattr(experiments, "ALL", {"toy/table": experiment()})
     monkeypatch.setattr(Trained, "work", lambda _: SimpleNamespace(seconds=10.0), raising=False)
     monkeypatch.setattr(cost, "recorded_seconds", lambda store: {})
-    assert section(doctor.text(empty), "cost")[-1].split() == ["toy/table", "30", "s", "30", "s", "50", "s"]
+    assert section(doctor.blocks(empty), "cost")[-1].split() == ["toy/table", "30", "s", "30", "s", "50", "s"]
     empty.get(experiment().grid("smoke")[0])
-    assert section(doctor.text(empty), "cost")[-1].split()[1:6] == ["30", "s", "(20", "s", "missing)"]
+    assert section(doctor.blocks(empty), "cost")[-1].split()[1:6] == ["30", "s", "(20", "s", "missing)"]
 
 
 def test_the_doctor_changes_nothing(tmp_path, empty):
     before = sorted(Path(tmp_path).rglob("*"))
-    doctor.text(empty)
+    doctor.blocks(empty)
     assert sorted(Path(tmp_path).rglob("*")) == before

@@ -22,4 +22,4 @@ def _doctor(arguments):
     from mialab import doctor
     from mialab.engine.store import open_store
 
-    return output.show(doctor.text(open_store(arguments.store)))
+    return output.stream(doctor.blocks(open_store(arguments.store)))

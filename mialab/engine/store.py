@@ -125,7 +125,11 @@ class Store:
 
     def has(self, config: Config) -> bool:
         """Whether the cell is here, with all that is asked of it; cheap, as its arrays are not read."""
-        folder = self.folder(config)
+        return self.has_named(self.name(config), config)
+
+    def has_named(self, name: str, config: Config) -> bool:
+        """`has`, for who knows the cell's name."""
+        folder = self.root / name
         if not os.path.isdir(folder):  # unlike a Path's, False also where one may not look
             return False
         if not any(observed(config).values()):
@@ -385,7 +389,7 @@ def closure(configs: Iterable[Config], *, store: Store | None = None) -> list[Co
             return
         visited.add(config)
         name = Store(Path()).name(config, known)
-        if store is not None and name not in found and store.has(config):
+        if store is not None and name not in found and store.has_named(name, config):
             return
         for need in config.needs():
             visit(need)
