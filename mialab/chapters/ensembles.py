@@ -1,24 +1,26 @@
-"""Ten trained models of one kind, for chapters that join them."""
+"""Ten models of one kind, trained one by one or in one training, for chapters that join them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from mialab.cells.models import Models, predictions
-from mialab.cells.pipeline import evaluated
+from mialab.cells.answered import Answered
+from mialab.cells.attacked import Attacked
+from mialab.cells.models import predictions
 from mialab.engine.run import compute
 from mialab.engine.store import Cell, Store, open_store
 from mialab.experiments.ensemble import FIGURE1_TARGET, MODELS
+from mialab.experiments.other_ensembles import FIGURE12
 from mialab.names import unknown
 from mialab.outputs import Outputs
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What ten models that differ in their random start answer after each kept epoch."""
+    """What ten models answer after each kept epoch."""
 
-    target: Models
+    target: Answered
     _cells: tuple[Cell, ...] = field(repr=False)
 
     @property
@@ -29,12 +31,23 @@ class Ensemble:
     @property
     def models(self) -> int:
         """The number of models."""
-        return len(self._cells)
+        return self.target.count * len(self._cells)
 
     @property
     def x(self) -> np.ndarray:
         """The samples themselves, [samples, ...]."""
-        return evaluated(self.target.pipeline).x().numpy()
+        return self.target.seen().x().numpy()
+
+    @property
+    def histories(self) -> list[list[dict]]:
+        """Of each model, a row for each kept epoch, as `Answered` describes them."""
+        return [rows for cell in self._cells for rows in cell.info["history"]]
+
+    @property
+    def curve(self) -> list[dict]:
+        """The first model's training: epoch, lr, loss, accuracy, a row per epoch."""
+        curve: list[dict] = self._cells[0].info["training"][0]
+        return curve
 
     def outputs(self, epoch: int | None = None, *, models: Sequence[int] | None = None) -> Outputs:
         """Logits [models, samples, classes], labels and membership after an epoch, the last one by default.
@@ -44,9 +57,8 @@ class Ensemble:
         epoch = self.epochs[-1] if epoch is None else epoch
         if epoch not in self.epochs:
             raise KeyError(f"no outputs were kept after epoch {epoch}; kept: {', '.join(map(str, self.epochs))}")
-        chosen = range(self.models) if models is None else models
-        arrays = self._cells[0].arrays
-        return Outputs(predictions([self._cells[k] for k in chosen], epoch), arrays["labels"], arrays["member"])
+        logits, arrays = predictions(self._cells, epoch), self._cells[0].arrays
+        return Outputs(logits if models is None else logits[list(models)], arrays["labels"], arrays["member"])
 
 
 def load_ensemble(
@@ -54,11 +66,29 @@ def load_ensemble(
 ) -> Ensemble:
     """The ten models of one repetition of `ensemble/figure1`, trained as far as the store lacks them.
 
+    They differ in their random start alone. `ensemble/fusions` joins the same ones by every rule.
+
     On one core, `smoke` takes about twenty seconds. Raises ValueError for an unknown preset.
     """
     if preset not in FIGURE1_TARGET:
         raise ValueError(unknown("preset", preset, FIGURE1_TARGET))
-    store, target = store or open_store(), FIGURE1_TARGET[preset].seeded(seed)
+    return _ensemble(FIGURE1_TARGET[preset].seeded(seed), store or open_store(), jobs)
+
+
+def load_snapshots(
+    *, preset: str = "smoke", seed: int = 0, store: Store | None = None, jobs: int | None = None
+) -> Ensemble:
+    """The ten snapshots of one repetition of `ensemble/figure12`, the last one first, of its first data set.
+
+    It is one training, of a few seconds at `smoke`. All answers are kept under its last epoch; a snapshot's own is in
+    its history as `snapshot`. Raises ValueError for an unknown preset.
+    """
+    audit = FIGURE12.grid(preset, seeds=(seed,))[0]
+    assert isinstance(audit, Attacked)
+    return _ensemble(audit.target, store or open_store(), jobs)
+
+
+def _ensemble(target: Answered, store: Store, jobs: int | None) -> Ensemble:
     cells = target.cells(MODELS)
     compute(cells, store, jobs=jobs)
     return Ensemble(target, tuple(map(store.get, cells)))
