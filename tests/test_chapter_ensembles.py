@@ -8,7 +8,9 @@ from mialab import training
 from mialab.chapters import ensembles
 from mialab.chapters.ensembles import load_ensemble
 from mialab.engine.store import Store
+from mialab.ensembles import Division
 from mialab.experiments.ensemble import FIGURE1, FIGURE2, FIGURE3
+from mialab.experiments.other_ensembles import DIVIDED
 
 
 @pytest.fixture
@@ -33,6 +35,13 @@ def test_figures_1_to_3_audit_the_very_models():
     for figure in (FIGURE1, FIGURE2, FIGURE3):
         targets = {cell.target for cell in figure.grid("smoke", seeds=(4,))}
         assert targets == {ensembles.FIGURE1_TARGET["smoke"].seeded(4)}
+
+
+def test_parts_are_those_of_the_experiment_on_divisions():
+    targets = [cell.target for cell in DIVIDED.grid("smoke", seeds=(4,))]
+    parts, bags = Division("partition", 10), Division("bagging")
+    for division in (parts, bags):
+        assert ensembles.divided(ensembles.FIGURE1_TARGET["smoke"].seeded(4), division) in targets
 
 
 def test_what_is_not_there_is_refused_with_what_is(tiny, tmp_path):
