@@ -64,10 +64,10 @@ def test_what_cannot_be_compared_is_refused(plain, message):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_figure_5_has_each_defense_of_the_paper_but_stacking_and_the_strengths_that_it_states(preset):
+def test_figure_5_has_each_defense_of_the_paper_and_the_strengths_that_it_states(preset):
     cells = experiments.get("ensemble/figure5").grid(preset, seeds=(0,))
     methods = {cell.method for cell in cells}
-    assert {"none", "l1", "l2", "dp", "mmd_mixup", "early_stop", "bagging", "partitioning"} < methods
+    assert {"none", "l1", "l2", "dp", "mmd_mixup", "early_stop", "bagging", "partitioning", "stacking"} < methods
     assert methods >= {"dropout", "min_max", "pruning"}
     assert max(cell.dial for cell in cells if cell.method == "l2") == 1
     assert ("bagging", 30) in {(cell.method, cell.audit.epoch) for cell in cells}
@@ -76,6 +76,16 @@ def test_figure_5_has_each_defense_of_the_paper_but_stacking_and_the_strengths_t
         assert all((one.size, one.target.pipeline.method) == (cell.audit.size, "none") for one in cell.plain)
     strengths = [(cell.method, cell.strength, cell.audit.epoch, cell.audit.size) for cell in cells]
     assert len(set(strengths)) == len(strengths)
+
+
+def test_stacking_joins_all_models_by_what_it_learnt_on_a_part_that_none_of_them_saw():
+    for preset in PRESETS:
+        for cell in experiments.get("ensemble/figure5").grid(preset, seeds=(0,)):
+            division, size = cell.audit.target.pipeline.division, cell.audit.size
+            assert (division.kind == "stacking") == (cell.method == "stacking")
+            joined = cell.method == "stacking" and size > 1
+            assert cell.audit.fusion == ("stacking" if joined else "confidence")
+            assert cell.method != "stacking" or division.of == cell.audit.models
 
 
 def test_all_defenses_have_the_same_samples():

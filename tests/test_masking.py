@@ -11,7 +11,8 @@ from mialab.attacks.network import Network
 from mialab.cells.attacked import Attacked
 from mialab.cells.masked import Masked
 from mialab.engine.store import Cell
-from mialab.masking import LabelOnly, MemGuard, Rounded, TopK, calibration_error, distortion
+from mialab.fusion import calibration_error
+from mialab.masking import LabelOnly, MemGuard, Rounded, TopK, distortion
 from mialab.splits import Arrangement
 
 
@@ -98,13 +99,13 @@ def test_the_slope_of_the_attack_network_is_its_gradient():
         np.testing.assert_allclose((network(moved.astype(np.float32)) - odds) / 1e-3, slope[:, column], atol=1e-2)
 
 
-def test_the_calibration_error_of_answers_that_are_right_as_often_as_they_say_is_none():
+def test_of_a_label_shown_alone_the_lack_of_confidence_is_what_it_costs():
     p = np.tile([0.75, 0.25], (400, 1))
-    right = np.arange(400) % 4 > 0
-    assert calibration_error(p, np.where(right, 0, 1)) == pytest.approx(0)
-    assert calibration_error(p, np.zeros(400, int)) == pytest.approx(0.25)
-    assert calibration_error(LabelOnly()(p, 0), np.where(right, 0, 1)) == pytest.approx(0.25)
-    assert distortion(LabelOnly()(p, 0), p) == pytest.approx(0.5)
+    labels = np.where(np.arange(400) % 4 > 0, 0, 1)
+    shown = LabelOnly()(p, 0)
+    assert calibration_error(p, labels) == pytest.approx(0)
+    assert calibration_error(shown, labels) == pytest.approx(0.25)
+    assert distortion(shown, p) == pytest.approx(0.5)
 
 
 def test_what_makes_no_sense_is_refused():

@@ -16,7 +16,7 @@ from mialab.cells.models import Models, predictions, rebuild
 from mialab.cells.pipeline import evaluated
 from mialab.cells.rows import devices, rows, setting
 from mialab.engine.store import Cell, Config
-from mialab.masking import Mask, calibration_error, distortion
+from mialab.masking import Mask, distortion
 from mialab.seeds import derive
 
 
@@ -35,7 +35,7 @@ class Masked(About):
     """
 
     KIND: ClassVar[str] = "masked"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     audit: Attacked
     mask: Mask | None = None
@@ -91,7 +91,7 @@ class Masked(About):
         of = setting(one.target, inputs[0], one.epoch, models=one.size, fusion=one.fusion, access="black box")
         outside = ~arrays["member"]
         costs = {
-            "calibration_error": calibration_error(shown[outside], arrays["labels"][outside]),
+            "calibration_error": fusion.calibration_error(shown[outside], arrays["labels"][outside]),
             "distortion": distortion(shown, p),
         }
         found = [row | costs for row in rows(of | self._own_columns(), self.seed, [report])]

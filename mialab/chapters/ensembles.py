@@ -1,7 +1,7 @@
 """Ten models of one kind, trained one by one or in one training, for chapters that join them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from mialab.cells.attacked import Attacked
 from mialab.cells.models import predictions
 from mialab.engine.run import compute
 from mialab.engine.store import Cell, Store, open_store
+from mialab.ensembles import Division
 from mialab.experiments.ensemble import FIGURE1_TARGET, MODELS
 from mialab.experiments.other_ensembles import FIGURE12
 from mialab.names import unknown
@@ -62,10 +63,16 @@ class Ensemble:
 
 
 def load_ensemble(
-    *, preset: str = "smoke", seed: int = 0, store: Store | None = None, jobs: int | None = None
+    *,
+    preset: str = "smoke",
+    seed: int = 0,
+    division: Division | None = None,
+    store: Store | None = None,
+    jobs: int | None = None,
 ) -> Ensemble:
     """The ten models of one repetition of `ensemble/figure1`, trained as far as the store lacks them.
 
+<<<<<<< HEAD
     They differ in their random start alone. `ensemble/fusions` joins the same ones by every rule.
 
     On one core, `smoke` takes about twenty seconds. Raises ValueError for an unknown preset.
@@ -89,6 +96,21 @@ def load_snapshots(
 
 
 def _ensemble(target: Answered, store: Store, jobs: int | None) -> Ensemble:
+=======
+    division: who is trained on what, looked at after the last epoch alone, as in `ensemble/divisions`; None for all on
+    all members. On one core, `smoke` takes about twenty seconds, parts a few. Raises ValueError for an unknown preset.
+    """
+    if preset not in FIGURE1_TARGET:
+        raise ValueError(unknown("preset", preset, FIGURE1_TARGET))
+    store, target = store or open_store(), FIGURE1_TARGET[preset].seeded(seed)
+    if division is not None:
+        target = divided(target, division)
+>>>>>>> defenses13
     cells = target.cells(MODELS)
     compute(cells, store, jobs=jobs)
     return Ensemble(target, tuple(map(store.get, cells)))
+
+
+def divided(target: Models, division: Division) -> Models:
+    """The same models after the last epoch, each trained on what the division deals to it."""
+    return replace(target, pipeline=replace(target.pipeline, division=division), epochs=target.epochs[-1:])

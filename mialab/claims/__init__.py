@@ -18,12 +18,10 @@ from mialab.claims.verdict import VERDICTS, Verdict, overall
 if TYPE_CHECKING:
     from mialab.results.lines import Result
 
-__all__ = ["ALL", "PLANNED", "VERDICTS", "Claim", "Criterion", "Effect", "First", "Last", "Trend", "Verdict"]
+__all__ = ["ALL", "VERDICTS", "Claim", "Criterion", "Effect", "First", "Last", "Trend", "Verdict"]
 __all__ += ["overall", "printed", "text", "to_dict", "verdicts"]
 
 ALL: tuple[Claim, ...] = (*ensemble.CLAIMS, *pruning.CLAIMS)
-
-PLANNED = ensemble.PLANNED
 
 
 def verdicts(results: Iterable[Result], claims: Sequence[Claim] = ALL) -> list[Verdict]:

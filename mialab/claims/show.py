@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mialab.claims.claim import Claim, Filter, matches
-from mialab.claims.ensemble import PLANNED
 from mialab.claims.printed import Finding, audit
 from mialab.claims.verdict import ERRORS, NOT_RUN, SUPPORTED, VERDICTS, Judged, Overall, Verdict, overall
 from mialab.names import unknown
@@ -95,15 +94,11 @@ def judged_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     ]
 
 
-def waiting_rows(verdicts: Sequence[Verdict], *, planned: bool) -> list[dict]:
-    """A row for each claim that was not run on all of its paper's settings, for `notebook.table`.
-
-    planned: those that no experiment serves yet; else those that wait for results of theirs.
-    """
-    waiting = [v for v in verdicts if v.verdict == NOT_RUN and (v.claim.experiment in PLANNED) == planned]
+def waiting_rows(verdicts: Sequence[Verdict]) -> list[dict]:
+    """A row for each claim that was not run on all of its paper's settings, for `notebook.table`."""
     return [
         {"claim": _said(claim), "effect": _asked(claim), "experiment": claim.experiment, "on": _settings(own)}
-        for claim, own in _by_claim(waiting)
+        for claim, own in _by_claim([verdict for verdict in verdicts if verdict.verdict == NOT_RUN])
     ]
 
 
@@ -217,8 +212,7 @@ def _counted(waiting: Sequence[Verdict]) -> list[str]:
     for verdict in waiting:
         experiments.setdefault(verdict.claim.experiment, []).append(verdict)
     lines = [
-        f"  {name}{', which does not exist yet' if name in PLANNED else ''}: "
-        f"{plural(len(_by_claim(own)), 'claim')}, {plural(len(own), 'verdict')}"
+        f"  {name}: {plural(len(_by_claim(own)), 'claim')}, {plural(len(own), 'verdict')}"
         for name, own in experiments.items()
     ]
     return [f"{NOT_RUN}, listed by --verdict '{NOT_RUN}':", *lines] if lines else []

@@ -106,9 +106,12 @@ class Setting:
         return Models(pipeline, self.epochs if several else (end,), weights=(end,) if plain else ())
 
     def audit(self, pipeline: Pipeline, size: int, epoch: int | None = None) -> Attacked:
-        """The attack on an ensemble; on a single one, the mean over all models."""
+        """The attack on an ensemble, joined by a meta-learner where one was left a part; on one model, the mean."""
         at = pipeline.last.recipe.epochs if epoch is None else epoch
-        return Attacked(self.target(pipeline), at, models=self.models, size=size, subsets=self.models // size)
+        stacked = pipeline.division.kind == "stacking" and size > 1
+        rule = "stacking" if stacked else "confidence"
+        subsets = self.models // size
+        return Attacked(self.target(pipeline), at, models=self.models, size=size, subsets=subsets, fusion=rule)
 
 
 class Point(NamedTuple):
@@ -122,14 +125,18 @@ class Point(NamedTuple):
 
 
 def points(setting: Setting, seed: int) -> Iterator[Point]:
-    """All points of the plane; early stopping and bags are turned by the epoch. Stacking has no place yet."""
+    """All points of the plane; early stopping, bags and parts are turned by the epoch."""
     plain = setting.pipeline(seed)
     for epoch in sorted({BAGGED, setting.end}):
         yield Point("none", 0, epoch, plain, epoch)
     for strength, epoch in enumerate(reversed(setting.epochs[:-1]), start=1):
         yield Point("early_stop", strength, epoch, plain, epoch)
-    bags = {"bagging": Division("bagging"), "partitioning": Division("partition", of=setting.models)}
-    for method, division in bags.items():
+    divided = {
+        "bagging": Division("bagging"),
+        "partitioning": Division("partition", of=setting.models),
+        "stacking": Division("stacking", of=setting.models),
+    }
+    for method, division in divided.items():
         for epoch in setting.epochs:
             yield Point(method, 1, epoch, setting.pipeline(seed, division=division), epoch)
     for method, turned in setting.grid.hooks().items():
