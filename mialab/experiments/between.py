@@ -33,7 +33,7 @@ from mialab.training import Phase, Recipe
 # are what they are compared with at the same accuracy, and one that is trained as long as all three phases together.
 ADMM = {"smoke": replace(SMALL, epochs=12), "course": replace(ALEXNET, epochs=40, lr=1e-3)}
 ADMM["paper"] = ADMM["course"]
-KEEPS = {"smoke": (0.3, 0.1, 0.03), "course": (0.3, 0.1, 0.05), "paper": (0.3, 0.1, 0.05)}
+KEEPS = {"smoke": (0.3, 0.2, 0.1), "course": (0.3, 0.1, 0.05), "paper": (0.3, 0.1, 0.05)}
 
 
 def pruned(setting: Setting, admm: Recipe, keep: float, seed: int) -> Pipeline:
