@@ -22,6 +22,7 @@ from mialab import audit, experiments, models, seeds, training
 from mialab.attacks import References, neural
 from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
+from mialab.cells.believed import Believed
 from mialab.cells.by_class import ByClass
 from mialab.cells.costed import Costed
 from mialab.cells.defended import Defended
@@ -38,6 +39,7 @@ from mialab.cells.queried import Queried
 from mialab.cells.recorder import Recorder
 from mialab.cells.released import Released
 from mialab.cells.rescaled import Rescaled
+from mialab.cells.sequential import Sequential
 from mialab.cells.shadows import Shadows
 from mialab.cells.snapshots import Snapshots
 from mialab.engine.store import Cell, closure
@@ -126,6 +128,8 @@ SMALL = {
     "released": {"both": RELEASED},
     "snapshots": {"two": Snapshots(altered(ONE, recipe=replace(SGD, schedule=Cyclic(2))).pipeline)},
     "diversified": {"two": Diversified(ONE.pipeline, (2, 4), 2, 0.1)},
+    "believed": {"mean": Believed(replace(WITH_SHADOWS, fusion="vote", scores=False), "confidence")},
+    "sequential": {"first": Sequential(altered(ONE, arrangement=Arrangement(reference=0.5)).pipeline, (2, 4))},
     "own_rows": {"part": OwnRows(altered(ONE, division=Division("partition", 2)), 1)},
     "rescaled": {"logit": Rescaled(replace(ALL_FOUR, fusion="logit"))},
     "inherited": {

@@ -14,12 +14,8 @@ from mialab.chapters.ensembles import load_ensemble, load_snapshots
 from mialab.engine.store import Store
 from mialab.ensembles import Division
 from mialab.experiments.ensemble import FIGURE1, FIGURE2, FIGURE3
-<<<<<<< HEAD
-from mialab.experiments.other_ensembles import FIGURE12, FUSIONS
+from mialab.experiments.other_ensembles import DIVIDED, FIGURE12, FUSIONS
 from mialab.training import Cyclic, Phase
-=======
-from mialab.experiments.other_ensembles import DIVIDED
->>>>>>> defenses13
 
 
 @pytest.fixture
@@ -46,7 +42,6 @@ def test_figures_1_to_3_and_all_rules_audit_the_very_models():
         assert targets == {ensembles.FIGURE1_TARGET["smoke"].seeded(4)}
 
 
-<<<<<<< HEAD
 def test_ten_snapshots_are_those_of_figure_12_and_tell_when_they_were_taken(tmp_path, monkeypatch):
     recipe = replace(RECIPE, epochs=10, schedule=Cyclic(10))
     cell = Snapshots(replace(TINY.pipeline, phases=(Phase(recipe),)))
@@ -60,13 +55,13 @@ def test_ten_snapshots_are_those_of_figure_12_and_tell_when_they_were_taken(tmp_
     right = (outputs.logits[0].argmax(axis=1) == outputs.labels)[~outputs.member].mean()
     assert right == pytest.approx(taken.histories[0][0]["test_accuracy"])
     np.testing.assert_array_equal(taken.outputs(models=[3]).logits[0], outputs.logits[3])
-=======
+
+
 def test_parts_are_those_of_the_experiment_on_divisions():
     targets = [cell.target for cell in DIVIDED.grid("smoke", seeds=(4,))]
     parts, bags = Division("partition", 10), Division("bagging")
     for division in (parts, bags):
         assert ensembles.divided(ensembles.FIGURE1_TARGET["smoke"].seeded(4), division) in targets
->>>>>>> defenses13
 
 
 def test_what_is_not_there_is_refused_with_what_is(tiny, tmp_path):

@@ -23,6 +23,7 @@ from mialab.cells.diversified import Diversified
 from mialab.cells.models import Models, predictions
 from mialab.cells.pipeline import Division, Pipeline, evaluated
 from mialab.cells.recorder import Recorder
+from mialab.cells.sequential import Sequential
 from mialab.cells.shadows import Shadows
 from mialab.chapters.targets import target, targets
 from mialab.defenses.pruning.budget import prunable
@@ -722,7 +723,7 @@ def test_lines_of_a_result_are_told_apart_by_the_declared_columns(tiny_experimen
 
 
 def trainings(cells):
-    return [config for config in closure(cells) if isinstance(config, Models | Shadows | Diversified)]
+    return [config for config in closure(cells) if isinstance(config, Models | Shadows | Diversified | Sequential)]
 
 
 class Enough(Exception):
@@ -766,7 +767,10 @@ def test_repetitions_share_no_member_and_no_draw(experiment, preset, monkeypatch
     assert all(len(repetitions) == 1 for repetitions in owners.values())
 
 
-FEWER_MODELS = ("ensemble/figure5", "ensemble/masking")  # five at smoke, as each defense trains its own
+FEWER_MODELS = (  # five at smoke, as each defense, or each shadow, trains its own
+    *("ensemble/figure5", "ensemble/masking"),
+    *("ensemble/pruned", "ensemble/lira", "ensemble/sequential", "ensemble/fusion_defense"),
+)
 
 
 @pytest.mark.parametrize("experiment", experiments.ALL.values(), ids=lambda one: one.name)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mialab.cells.answered import Answered
 from mialab.cells.attacked import Attacked
-from mialab.cells.models import predictions
+from mialab.cells.models import Models, predictions
 from mialab.engine.run import compute
 from mialab.engine.store import Cell, Store, open_store
 from mialab.ensembles import Division
@@ -72,14 +72,14 @@ def load_ensemble(
 ) -> Ensemble:
     """The ten models of one repetition of `ensemble/figure1`, trained as far as the store lacks them.
 
-<<<<<<< HEAD
-    They differ in their random start alone. `ensemble/fusions` joins the same ones by every rule.
-
-    On one core, `smoke` takes about twenty seconds. Raises ValueError for an unknown preset.
+    They differ in their random start alone. `ensemble/fusions` joins the same ones by every rule. division: who is
+    trained on what, looked at after the last epoch alone, as in `ensemble/divisions`; None for all on all members. On
+    one core, `smoke` takes about twenty seconds, parts a few. Raises ValueError for an unknown preset.
     """
     if preset not in FIGURE1_TARGET:
         raise ValueError(unknown("preset", preset, FIGURE1_TARGET))
-    return _ensemble(FIGURE1_TARGET[preset].seeded(seed), store or open_store(), jobs)
+    target = FIGURE1_TARGET[preset].seeded(seed)
+    return _ensemble(target if division is None else divided(target, division), store or open_store(), jobs)
 
 
 def load_snapshots(
@@ -96,16 +96,6 @@ def load_snapshots(
 
 
 def _ensemble(target: Answered, store: Store, jobs: int | None) -> Ensemble:
-=======
-    division: who is trained on what, looked at after the last epoch alone, as in `ensemble/divisions`; None for all on
-    all members. On one core, `smoke` takes about twenty seconds, parts a few. Raises ValueError for an unknown preset.
-    """
-    if preset not in FIGURE1_TARGET:
-        raise ValueError(unknown("preset", preset, FIGURE1_TARGET))
-    store, target = store or open_store(), FIGURE1_TARGET[preset].seeded(seed)
-    if division is not None:
-        target = divided(target, division)
->>>>>>> defenses13
     cells = target.cells(MODELS)
     compute(cells, store, jobs=jobs)
     return Ensemble(target, tuple(map(store.get, cells)))

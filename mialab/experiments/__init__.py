@@ -1,7 +1,16 @@
 """What the book computes, declared: each experiment is a grid of cells for each preset; a file for each group."""
 
 from mialab.engine.grid import PRESETS, SEEDS, Experiment
-from mialab.experiments import attack_suite, basics, ensemble, ensemble_defenses, other_ensembles, pruning, theorem1
+from mialab.experiments import (
+    attack_suite,
+    basics,
+    between,
+    ensemble,
+    ensemble_defenses,
+    other_ensembles,
+    pruning,
+    theorem1,
+)
 from mialab.names import unknown
 
 __all__ = ["ALL", "PRESETS", "SEEDS", "Experiment", "get"]
@@ -14,6 +23,7 @@ _DECLARED = (
     *(ensemble.FIGURE1, ensemble.FIGURE2, ensemble.FIGURE3, ensemble.FIGURE4, ensemble_defenses.FIGURE5),
     *(ensemble.FIGURE6, ensemble.FIGURE7, ensemble.FIGURE8, ensemble.FIGURE9, ensemble.RELEASED),
     *(ensemble.RELEASED_AGREEMENT, ensemble_defenses.MASKING, *other_ensembles.ALL),
+    *between.ALL,
 )
 ALL: dict[str, Experiment] = {one.name: one for one in _DECLARED}
 
