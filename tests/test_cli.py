@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from mialab import __version__, catalogue, cli, fusion
 from mialab import audit as audits
-from mialab.attacks import ALL, VARIANTS
+from mialab.attacks import ALL, SCORES, VARIANTS
 from mialab.audit import Outputs, audit
 from mialab.cli import audit as audit_command
 from mialab.cli import figure
@@ -89,6 +89,7 @@ def test_the_names_kept_for_help_are_those_of_the_package():
     for when, listed in (((), defaults), (("log_confidences",), white_box), (("references",), reference)):
         assert listed == [name for name, one in ALL.items() if one.needs == when and not one.costly]
     assert costly == [name for name, one in ALL.items() if one.costly]
+    assert tuple(catalogue.SCORES) == tuple(SCORES)
     assert set(catalogue.USUAL) == set(ALL) and tuple(VARIANTS) == catalogue.VARIANTS
     assert tuple(figure.DATELESS) == audit_command.FIGURES
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}

@@ -100,7 +100,7 @@ def test_samples_without_an_opinion_are_a_note_and_no_warning(made, tmp_path, fi
 BAD = {
     "no such file": ({}, "found no such file"),
     "no member": ({"member": None}, "expected member too"),
-    "no logits": ({"logits": None}, "expected logits (or probabilities) too"),
+    "no logits": ({"logits": None}, "expected logits (or probabilities, losses, scores) too"),
     "fewer samples": ({"logits": np.s_[:, :599], "member": np.s_[:, :599]}, "found 599 samples and 3 classes"),
     "fewer classes": ({"logits": np.s_[:, :, :2]}, "found 600 samples and 2 classes; expected 600 and 3"),
     "other labels": ({"labels": np.s_[::-1]}, "labels of the reference: found"),

@@ -27,6 +27,9 @@ ROOMS = (
     ("engine",),
     (
         "outputs",
+        "per_sample",
+        "reading",
+        "table",
         "remedies",
         "fusion",
         "metrics",

@@ -160,6 +160,7 @@ ATTACKS = tuple(
         learns=True,
         log_odds=True,
         every_epoch=partial(score, variant, every_epoch=True),
+        reads=("outputs", "labels") if variant is PER_CLASS else ("outputs",),
     )
     for variant, score in ((PUBLISHED, pooled), (RELEASED, pooled), (PER_CLASS, per_class))
 )

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.base import Attack, Evidence, Known, from_function
 from mialab.attacks.lacking import NotEnough
 from mialab.fusion import log_odds
 from mialab.metrics import best_threshold
@@ -31,8 +31,15 @@ def confidence(evidence: Evidence) -> np.ndarray:
 
 
 def minus_loss(evidence: Evidence) -> np.ndarray:
-    """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it."""
+    """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it; or minus the loss given."""
+    if evidence.signal is not None:
+        return evidence.signal.log_p
     return np.take_along_axis(evidence.log_p, evidence.labels[:, None], axis=1)[:, 0]
+
+
+def score(evidence: Evidence) -> np.ndarray:
+    """The score per sample as it was given."""
+    return evidence.odds
 
 
 def minus_entropy(evidence: Evidence) -> np.ndarray:
@@ -81,7 +88,7 @@ def _per_class(signal: Signal, evidence: Evidence, known: Known, seed: int) -> n
     complete = np.intersect1d(labels[member], labels[~member])
     if not len(complete):
         raise NotEnough("no class has both a known member and a known non-member")
-    thresholds = np.full(evidence.log_p.shape[1], best_threshold(on_known, member))
+    thresholds = np.full(evidence.labels.max() + 1, best_threshold(on_known, member))
     for label in complete:
         thresholds[label] = best_threshold(on_known[labels == label], member[labels == label])
     return scores - thresholds[evidence.labels]
@@ -93,12 +100,22 @@ SIGNALS: dict[str, Signal] = {
     "entropy": minus_entropy,
     "modified-entropy": minus_modified_entropy,
 }
+READS = {"loss": ("losses",), "entropy": ("outputs",)}  # others: outputs and labels
 VERSIONS = {"confidence": 2}  # log-odds since version 2: per class, samples of different classes change their order
+
+
+def _attacks(name: str, signal: Signal, reads: tuple[str, ...]) -> tuple[Attack, Attack]:
+    """With one threshold, and with one per class."""
+    version, by_class = VERSIONS.get(name, 1), (*(one for one in reads if one != "labels"), "labels")
+    plain = from_function(name, partial(_plain, signal), version=version, reads=reads)
+    score = partial(_per_class, signal)
+    return plain, from_function(f"{name}-per-class", score, learns=True, version=version, reads=by_class)
+
+
+PAIRS = [_attacks(name, one, READS.get(name, ("outputs", "labels"))) for name, one in SIGNALS.items()]
 ATTACKS = (
     from_function("gap", partial(_plain, correct)),
-    *(from_function(name, partial(_plain, one), version=VERSIONS.get(name, 1)) for name, one in SIGNALS.items()),
-    *(
-        from_function(f"{name}-per-class", partial(_per_class, one), learns=True, version=VERSIONS.get(name, 1))
-        for name, one in SIGNALS.items()
-    ),
+    *(plain for plain, _ in PAIRS),
+    *(by_class for _, by_class in PAIRS),
 )
+OF_SCORES = _attacks("score", score, ("scores",))

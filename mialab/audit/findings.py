@@ -19,9 +19,12 @@ from mialab.metrics import Estimate
 class Findings:
     """What an audit found, whatever is made of it.
 
-    shape: models, samples, classes. accuracy: of the label that is answered, on all members and on all non-members.
+    shape: models, samples, classes (0 where there are none). accuracy: of the label that is answered, on all members
+        and on all non-members; None where it cannot be told. kind: outputs, losses or scores; labelled: whether the
+        classes are known; queries: how many of each sample.
     labels, member, evaluated: int64 and bool [samples]; every attack was measured on the same, evaluated samples.
-    log_p: the fused log-probabilities, float64 [samples, classes].
+    log_p: the fused log-probabilities, float64 [samples, classes]. odds: the true class's log-odds, or the score per
+        sample, float64 [samples]; None where there is neither.
     attacks, skipped: results, and reasons for having none, by the attacks' names in the order asked for.
     references: what reference models there were, and their accuracy, in words; empty if none.
     notes: what looks like a mistake in the arrays, and what attacks remarked.
@@ -29,7 +32,7 @@ class Findings:
 
     settings: Settings
     shape: tuple[int, int, int]
-    accuracy: tuple[float, float]
+    accuracy: tuple[float | None, float | None]
     labels: np.ndarray
     member: np.ndarray
     evaluated: np.ndarray
@@ -38,16 +41,27 @@ class Findings:
     skipped: dict[str, str]
     references: str = ""
     notes: tuple[Note, ...] = ()
+    odds: np.ndarray | None = None
+    labelled: bool = True
+    kind: str = "outputs"
+    queries: int = 1
+
+    @property
+    def classified(self) -> bool:
+        """Whether answers can be right or wrong: there are outputs per class, and labels."""
+        return self.labelled and self.kind == "outputs"
 
     @property
     def accuracies(self) -> tuple[Estimate | None, Estimate | None]:
         """The answer's accuracy on members and on non-members, each with its Clopper-Pearson interval."""
         counted = zip(self.accuracy, counts(self.member), strict=True)
-        members, nonmembers = (metrics.proportion(round(share * n), n) for share, n in counted)
+        members, nonmembers = (
+            None if share is None else metrics.proportion(round(share * n), n) for share, n in counted
+        )
         return members, nonmembers
 
     @cached_property
     def divergence(self) -> leakage.Leakage:
         """How far apart the evaluated outputs are, and what the attacks prove: computed when first asked for."""
-        of_outputs = (self.log_p, self.labels, self.member, self.evaluated)
-        return leakage.measure(*of_outputs, self.attacks, seed=self.settings.seed)
+        shown = leakage.Shown(self.log_p if self.kind == "outputs" else None, self.odds, self.labels, self.labelled)
+        return leakage.measure(shown, self.member, self.evaluated, self.attacks, seed=self.settings.seed)

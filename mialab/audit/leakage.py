@@ -13,7 +13,6 @@ import numpy as np
 from mialab import divergence
 from mialab.audit.figures import Result, counts, sides
 from mialab.divergence import Divergence
-from mialab.fusion import log_odds
 from mialab.metrics import clopper_pearson
 
 FEWEST = 20  # evaluated samples on either side, without which nothing is estimated
@@ -86,17 +85,29 @@ def tv(estimate: Divergence) -> tuple[float, float]:
     return 2 * low - 1, 2 * high - 1
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a model shows of samples: fused log-probabilities [n, classes], log-odds or scores [n], labels [n].
+
+    Either of the first two may be None. labelled: whether the labels mean anything.
+    """
+
+    log_p: np.ndarray | None
+    odds: np.ndarray | None
+    labels: np.ndarray
+    labelled: bool
+
+    def of(self, rows: np.ndarray) -> Shown:
+        """The same of some samples, bool [n]."""
+        log_p, odds = (None if one is None else one[rows] for one in (self.log_p, self.odds))
+        return Shown(log_p, odds, self.labels[rows], self.labelled)
+
+
 def measure(
-    log_p: np.ndarray,
-    labels: np.ndarray,
-    member: np.ndarray,
-    evaluated: np.ndarray,
-    results: Mapping[str, Result],
-    *,
-    seed: int,
+    shown: Shown, member: np.ndarray, evaluated: np.ndarray, results: Mapping[str, Result], *, seed: int
 ) -> Leakage:
-    """What the evaluated samples show: log_p float64 [samples, classes]; labels, member, evaluated [samples]."""
-    estimates = _estimated(log_p[evaluated], labels[evaluated], member[evaluated], seed)
+    """What the evaluated samples show: member, evaluated bool [samples]."""
+    estimates = _estimated(shown.of(evaluated), member[evaluated], seed)
     return Leakage(*estimates, *proven(results, member, evaluated))
 
 
@@ -108,15 +119,19 @@ def proven(
     return _strongest(_js, black_box, member, evaluated), _strongest(_epsilon, results, member, evaluated)
 
 
-def _estimated(log_p, labels, member, seed) -> tuple[Divergence | None, Divergence | None, Divergence | None]:
+def _estimated(shown: Shown, member, seed) -> tuple[Divergence | None, Divergence | None, Divergence | None]:
     if min(counts(member)) < FEWEST:
         return None, None, None
-    odds = log_odds(log_p, labels)
-    vectors = np.clip(divergence.features(log_p, labels), -MOST_ODDS, MOST_ODDS)
+    odds, labels, vectors = shown.odds, shown.labels, None
+    if shown.log_p is not None:
+        features = divergence.features(shown.log_p, labels if shown.labelled else None)
+        vectors = np.clip(features, -MOST_ODDS, MOST_ODDS)
     return (
-        divergence.histogram(odds, member, seed=seed),
-        divergence.histogram(odds, member, labels=labels, seed=seed) if _classes_suffice(labels, member) else None,
-        divergence.classifier(vectors, member, model="logistic", seed=seed),
+        None if odds is None else divergence.histogram(odds, member, seed=seed),
+        divergence.histogram(odds, member, labels=labels, seed=seed)
+        if odds is not None and shown.labelled and _classes_suffice(labels, member)
+        else None,
+        None if vectors is None else divergence.classifier(vectors, member, model="logistic", seed=seed),
     )
 
 

@@ -14,6 +14,7 @@ from mialab.divergence import Divergence
 
 WIDTH = 120
 TOO_FEW = "too few"
+ONE = {"losses": "loss", "scores": "score"}
 MOST_NAMED = 4  # attacks in a line of text
 LEAST_P = 0.001  # below it, a thousand shuffles cannot tell
 DIVERGENCE_LEGEND = """\
@@ -34,10 +35,11 @@ def tables(report: Findings) -> str:
     """Heading, tables of the attacks and of the divergences, each with its legend, and what was skipped."""
     blocks = [*([_notes(report)] if report.notes else []), _heading(report)]
     if report.attacks:
-        blocks += [_overview(report), _low_fpr(report), _by_correctness(report), _legend(report)]
+        parts = [_by_correctness(report)] if report.classified else []
+        blocks += [_overview(report), _low_fpr(report), *parts, _legend(report)]
     blocks += [_divergences(report), *([_proofs(report)] if report.attacks else []), _divergence_legend(report)]
     if report.skipped:
-        blocks.append(["skipped", *(f"  {name}: {reason}" for name, reason in report.skipped.items())])
+        blocks.append(["skipped", *_skipped(report)])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -49,9 +51,12 @@ def _heading(report: Findings) -> list[str]:
         "file-order": f"{part}, the first ones in file order",
         GIVEN: "{:,} members and {:,} non-members, as given".format(*counts(report.member[~report.evaluated])),
     }
+    rule = {"losses": "the mean of exp(-loss)", "scores": "their mean"}.get(report.kind, how.fusion)
+    what = f"{classes} classes" if report.kind == "outputs" else f"a {ONE[report.kind]} per sample, no outputs"
+    queried = f", {report.queries} queries per sample" if report.queries > 1 else ""
     lines = [
-        f"{samples:,} samples: {_sides_text(report.member)}; {classes} classes",
-        f"{models} models, fused by {how.fusion}" if models > 1 else "1 model",
+        f"{samples:,} samples: {_sides_text(report.member)}; {what}{queried}",
+        f"{models} models, fused by {rule}" if models > 1 else "1 model",
         f"accuracy: {_accuracy_text(report)}",
         f"known to the attacker: {known[how.split] if how.known else 'no memberships'}",
         f"evaluated on {'the rest' if how.known else 'everything'}: {_sides_text(report.member[report.evaluated])}",
@@ -79,7 +84,20 @@ def _sides_text(member) -> str:
     return "{:,} members, {:,} non-members".format(*counts(member))
 
 
+def _skipped(report: Findings) -> list[str]:
+    """Attacks by their reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in report.skipped.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines: list[str] = []
+    for reason, names in by_reason.items():
+        lines += textwrap.wrap(f"  {', '.join(names)}: {reason}", WIDTH, subsequent_indent="    ")
+    return lines
+
+
 def _accuracy_text(report: Findings) -> str:
+    if not report.classified:
+        return "no labels" if report.kind == "outputs" else f"unknown of {report.kind}"
     return "{} % on members, {} % on non-members".format(*(_text(side, scale=100) for side in report.accuracies))
 
 
@@ -111,7 +129,8 @@ def _legend(report: Findings) -> list[str]:
     chosen = "chosen on the known samples" if report.settings.known else "best for these samples: optimistic"
     wanted = f"a TPR needs {metrics.FALSE_POSITIVES} expected false positives, the other figures both sides"
     return [
-        "Higher is worse for privacy. [low, high]: 95 % interval. correct, misclassified: as the models classify them.",
+        "Higher is worse for privacy. [low, high]: 95 % interval."
+        + " correct, misclassified: as the models classify them." * report.classified,
         "AUC            chance that a member scores above a non-member; guessing: 0.5",
         f"balanced acc.  right answers, both sides counted alike; guessing: 50 %; threshold: {chosen}",
         f"acc.           right answers at that threshold; always answering 'member': {100 * share:.2f} %",
@@ -123,11 +142,14 @@ def _legend(report: Findings) -> list[str]:
 def _divergences(report: Findings) -> list[str]:
     head = ("divergence", "JS, nats", "bits", "distance", "p", "gain", "TV", "best bal. acc. %")
     leak = report.divergence
-    rows = {
-        "confidence": leak.confidence,
-        "confidence, by class": leak.confidence_per_class,
-        "prediction, at least": leak.prediction,
-    }
+    what = "confidence" if report.kind == "outputs" else report.kind
+    rows: dict[str, Divergence | None] = {}
+    if report.odds is not None:
+        rows[what] = leak.confidence
+    if report.odds is not None and report.labelled:
+        rows[f"{what}, by class"] = leak.confidence_per_class
+    if report.kind == "outputs":
+        rows["prediction, at least"] = leak.prediction
     return _table([head, *((name, *_divergence_row(one)) for name, one in rows.items())])
 
 

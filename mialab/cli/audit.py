@@ -82,8 +82,13 @@ def add(commands) -> None:
 
 def _names() -> str:
     lines = []
-    for when, attacks in catalogue.GROUPS.items():
+    for when, attacks in {**catalogue.GROUPS, "run on scores, one per sample": catalogue.SCORES}.items():
         lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
+    lines += [
+        "",
+        "attacks on scores, one per sample:",
+        *(f"  {name:<28}{what}" for name, what in catalogue.SCORES.items()),
+    ]
     fusions = (f"  {name:<28}{what}" for name, what in catalogue.FUSIONS.items())
     variants = textwrap.wrap(", ".join(catalogue.VARIANTS), 118, break_on_hyphens=False)
     lines += ["", "variants run by name, with --reference:", *(f"  {line}" for line in variants)]
@@ -91,7 +96,7 @@ def _names() -> str:
 
 
 def _attack(name):
-    possible = (*catalogue.USUAL, *catalogue.VARIANTS)  # a file cannot be asked
+    possible = (*catalogue.USUAL, *catalogue.VARIANTS, *catalogue.SCORES)  # a file cannot be asked
     if name not in possible:
         raise argparse.ArgumentTypeError(unknown("attack", name, possible))
     return name
@@ -146,7 +151,7 @@ def _places(arguments) -> dict[str, Path]:
 
 
 def _report(arguments):
-    from mialab.attacks import references
+    from mialab.attacks import reference_files
     from mialab.audit import AuditError, audit, read
 
     with output.refusing(AuditError):
@@ -159,7 +164,7 @@ def _report(arguments):
             known=arguments.known,
             split=arguments.split,
             seed=arguments.seed,
-            references=None if arguments.reference is None else references.read(arguments.reference, outputs),
+            references=None if arguments.reference is None else reference_files.read(arguments.reference, outputs),
         )
 
 
