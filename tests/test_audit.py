@@ -666,7 +666,12 @@ def test_the_json_has_exactly_the_documented_keys_and_plain_values():
         "samples": sides,
         "accuracy": sides,
         "attacks": {"gap": attack, "loss": attack},
+        "answer": {"level": None, "lines": None},
+        "claim": None,
     }
+    by_fpr = ("lift", "lift_interval", "precision", "precision_interval", "found")
+    risk = {"advantage": None, "advantage_interval": None, **dict.fromkeys(by_fpr, tpr)}
+    expected["risk"] = {"prior": None, "attacks": {"gap": risk, "loss": risk}}
     assert keys({**report, "divergence": {}}) == {**expected, "skipped": {}, "divergence": {}}
     assert report["version"] == 1 and report["samples"] == {"members": 300, "nonmembers": 200}
     assert json.loads(json.dumps(report, allow_nan=False)) == report

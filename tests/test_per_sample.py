@@ -130,7 +130,6 @@ def test_negative_losses_of_densities_are_taken_as_they_are():
     hard = rng.normal(0, 3, N)
     own, shadows = hard - member + rng.normal(size=N), hard - inside + rng.normal(size=(K, N))
     moved = own + 20, shadows + 20  # large ones, all positive: log-odds are then minus the loss as well
-    asked = SIGNAL[:4]
     report, other = (
         audit(
             Scores(a, member, kind="losses"), references=ReferenceScores(b, inside, kind="losses"), attacks=SIGNAL[:4]

@@ -112,6 +112,12 @@ def counts(member) -> tuple[int, int]:
     return int(member.sum()), int((~member).sum())
 
 
+def sides_text(pair: tuple[int, int], joined: str = ", ") -> str:
+    """What `counts` found, in words: 1 member, 2 non-members."""
+    members, others = pair
+    return f"{members:,} member{'s' * (members != 1)}{joined}{others:,} non-member{'s' * (others != 1)}"
+
+
 def sides(pair) -> dict:
     """What belongs to members and to non-members, as JSON."""
     return {"members": pair[0], "nonmembers": pair[1]}

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from mialab import metrics
-from mialab.audit import leakage
+from mialab.audit import leakage, risk
 from mialab.audit.figures import Result, counts
 from mialab.audit.notes import Note
 from mialab.audit.settings import Settings
@@ -27,6 +27,7 @@ class Findings:
         sample, float64 [samples]; None where there is neither.
     attacks, skipped: results, and reasons for having none, by the attacks' names in the order asked for.
     references: what reference models there were, and their accuracy, in words; empty if none.
+    prior: the share of members that precision assumes. claimed: epsilon and delta that somebody promised, or None.
     notes: what looks like a mistake in the arrays, and what attacks remarked.
     """
 
@@ -45,6 +46,8 @@ class Findings:
     labelled: bool = True
     kind: str = "outputs"
     queries: int = 1
+    prior: float = risk.EVEN
+    claimed: tuple[float, float] | None = None
 
     @property
     def classified(self) -> bool:
@@ -59,6 +62,19 @@ class Findings:
             None if share is None else metrics.proportion(round(share * n), n) for share, n in counted
         )
         return members, nonmembers
+
+    @property
+    def risks(self) -> dict[str, risk.Risk]:
+        """What each attack's success means at the stated share of members."""
+        return {name: risk.of(one.everyone, self.prior) for name, one in self.attacks.items()}
+
+    @cached_property
+    def claim(self) -> leakage.Claim | None:
+        """What the attacks say of the promise of differential privacy; None where there is none."""
+        if self.claimed is None:
+            return None
+        epsilon, delta = self.claimed
+        return leakage.claim(self.attacks, self.member, self.evaluated, epsilon=epsilon, delta=delta)
 
     @cached_property
     def divergence(self) -> leakage.Leakage:

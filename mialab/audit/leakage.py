@@ -47,6 +47,32 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A claim of (epsilon, delta)-differential privacy, and what the attacks prove of epsilon at that delta."""
+
+    epsilon: float
+    delta: float
+    at_least: Proof | None
+
+    @property
+    def refuted(self) -> bool | None:
+        """Whether an attack proves more than is claimed; None where nothing can be proven."""
+        return None if self.at_least is None else self.at_least.value > self.epsilon
+
+    def __str__(self) -> str:
+        stated = f"claimed: epsilon {self.epsilon:g}, delta {self.delta:g}"
+        if self.at_least is None:
+            return f"{stated}: cannot be told, as there are too few samples, or known is 0"
+        proven = f"{self.at_least.attack} proves at least {self.at_least.value:.4f} at 95 % confidence"
+        return f"{stated}: REFUTED, {proven}" if self.refuted else f"{stated}: not refuted; {proven}"
+
+    def to_dict(self) -> dict:
+        """The JSON of a claim."""
+        proven = None if self.at_least is None else self.at_least.to_dict()
+        return {"epsilon": self.epsilon, "delta": self.delta, "at_least": proven, "refuted": self.refuted}
+
+
+@dataclass(frozen=True)
 class Leakage:
     """Divergences of the evaluated outputs, and bounds that the attacks prove; None where there are too few samples.
 
@@ -117,6 +143,17 @@ def proven(
     """What the strongest attacks prove of the JS of (fused prediction, label), and of epsilon."""
     black_box = {name: result for name, result in results.items() if not result.beyond}
     return _strongest(_js, black_box, member, evaluated), _strongest(_epsilon, results, member, evaluated)
+
+
+def claim(
+    results: Mapping[str, Result], member: np.ndarray, evaluated: np.ndarray, *, epsilon: float, delta: float
+) -> Claim:
+    """What the strongest attack proves of a claimed epsilon, at the claimed delta."""
+
+    def statistic(caught: Rate, accused: Rate, confidence: float) -> float:
+        return divergence.epsilon_at_least(caught, accused, delta=delta, confidence=confidence)
+
+    return Claim(epsilon, delta, _strongest(statistic, results, member, evaluated))
 
 
 def _estimated(shown: Shown, member, seed) -> tuple[Divergence | None, Divergence | None, Divergence | None]:

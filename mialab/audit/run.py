@@ -28,6 +28,7 @@ from mialab.audit.figures import Result, measured
 from mialab.audit.notes import Note, of_outputs
 from mialab.audit.reference_notes import accuracy_line, of_references
 from mialab.audit.report import Report
+from mialab.audit.risk import EVEN
 from mialab.audit.score_notes import of_reference_scores, of_scores
 from mialab.audit.settings import GIVEN, SPLITS, Settings
 from mialab.fusion import FusionRule
@@ -52,6 +53,8 @@ def audit(
     sensitivity: Any = None,
     target: AskedModel | None = None,
     curves: bool = False,
+    prior: float = EVEN,
+    claimed: tuple[float, float] | None = None,
 ) -> Report:
     """Run attacks and measure them on the samples that they did not learn from.
 
@@ -75,6 +78,8 @@ def audit(
         `mialab.attacks.sensitivity` measures it.
     target: the model itself (`mialab.attacks.target.Target`), for attacks that ask it about x.
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
+    prior: the share of members among the people in question, for the precision of an accusation.
+    claimed: an (epsilon, delta) of differential privacy that was promised, to be compared with what attacks prove.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
     """
     part, split, given = _asked(known, split, len(outputs.labels))
@@ -103,7 +108,27 @@ def audit(
         target=target,
     )
     case = _Case(evidence, outputs, _known_mask(outputs, settings) if given is None else given, settings)
-    return _report(case, [attack.by_epoch() if curves else attack for attack in chosen])
+    report = _report(case, [attack.by_epoch() if curves else attack for attack in chosen])
+    return replace(report, prior=_prior(prior), claimed=_claimed(claimed))
+
+
+def _prior(prior: object) -> float:
+    share = float(prior) if isinstance(prior, Real) else 0.0
+    if not 0 < share < 1:
+        raise AuditError(f"prior: found {prior!r}; expected a share of members between 0 and 1, such as 0.1")
+    return share
+
+
+def _claimed(claimed: Any) -> tuple[float, float] | None:
+    if claimed is None:
+        return None
+    try:
+        epsilon, delta = (float(one) for one in claimed)
+    except (TypeError, ValueError):
+        raise AuditError(f"claimed: found {claimed!r}; expected (epsilon, delta), such as (8, 1e-5)") from None
+    if not 0 <= epsilon < float("inf") or not 0 <= delta < 1:
+        raise AuditError(f"claimed: found {claimed!r}; expected an epsilon from 0 on, and a delta from 0 to below 1")
+    return epsilon, delta
 
 
 @dataclass(frozen=True, eq=False)

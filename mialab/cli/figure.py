@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mialab.audit import Report
-from mialab.audit.figures import FPRS, counts
+from mialab.audit.figures import FPRS, counts, sides_text
 from mialab.chapters import plots
 
 MOST_CURVES = 8  # that a reader can tell apart
@@ -40,7 +40,7 @@ def _draw(report: Report) -> Figure:
     ax = figure.add_subplot()
     plots.rocs(ax, {label: report.attacks[name].scores[rows] for name, label in labels.items()}, report.member[rows])
     _tell_apart(ax.lines)
-    title = "{:,} members and {:,} non-members".format(*sides)
+    title = sides_text(sides, " and ")
     if len(names) < len(rates):
         title += f"\n{len(names)} of {len(rates)} attacks: the best by {measure}" + ", and gap" * ("gap" in names)
     ax.set_title(title, fontsize="medium", loc="left")
