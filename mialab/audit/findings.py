@@ -9,7 +9,7 @@ import numpy as np
 
 from mialab import metrics
 from mialab.audit import leakage, risk
-from mialab.audit.figures import Result, counts
+from mialab.audit.figures import FPRS, Result, counts
 from mialab.audit.notes import Note
 from mialab.audit.settings import Settings
 from mialab.metrics import Estimate
@@ -62,6 +62,24 @@ class Findings:
             None if share is None else metrics.proportion(round(share * n), n) for share, n in counted
         )
         return members, nonmembers
+
+    @property
+    def lowest_fpr(self) -> str | None:
+        """The lowest FPR of FPRS at which a TPR can be told, the same for all attacks; None where none can."""
+        measured = [one.everyone.tpr for one in self.attacks.values()]
+        return next((fpr for fpr in reversed(FPRS) if any(tpr[fpr] is not None for tpr in measured)), None)
+
+    @property
+    def best(self) -> str | None:
+        """The attack that finds most members at the lowest FPR, of equal ones by AUC; None where none is measured."""
+        at = self.lowest_fpr
+
+        def rank(name: str) -> tuple[float, float]:
+            tpr = None if at is None else self.attacks[name].everyone.tpr[at]
+            return (0.0 if tpr is None else tpr.value), areas[name].value
+
+        areas = {name: one.everyone.auc for name, one in self.attacks.items() if one.everyone.auc is not None}
+        return max(areas, key=rank, default=None)
 
     @property
     def risks(self) -> dict[str, risk.Risk]:

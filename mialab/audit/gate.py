@@ -62,9 +62,8 @@ class Gate:
         found = {name: self._estimate(report.attacks[name], report) for name in names}
         told = {name: one for name, one in found.items() if one is not None}
         if not told:
-            why = (
-                metrics.too_few(report.member[report.evaluated], self.fpr) if self.fpr else "there are too few samples"
-            )
+            few = metrics.too_few(report.member[report.evaluated], self.fpr) if self.fpr else None
+            why = few or "there are too few samples"
             raise Untold(f"--fail-if {self.text!r}: cannot be told: {why}")
         worst = max(told, key=lambda name: getattr(told[name], self.end))
         one = told[worst]

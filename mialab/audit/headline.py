@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy.special import expit, logit, ndtri
 
-from mialab.audit.figures import FPRS, Figures, counts, sides_text
+from mialab.audit.figures import Figures, counts, sides_text
 from mialab.audit.findings import Findings
 from mialab.metrics import TAIL, Estimate, Z
 
@@ -64,10 +64,10 @@ def headline(report: Findings) -> Headline:
         return Headline("unclear", (first, "No member was compared with a non-member", _basis(report)))
     tried = 2 * len(areas)  # an AUC and a TPR of each
     surest = max(areas, key=lambda name: areas[name].low)
-    best = max(areas, key=lambda name: _rank(measured[name]))
+    best = report.best or surest
     low = max(widened(area, tried).low for area in areas.values())
     level = "unclear" if doubtful else _level(low, max(_least_lift(measured[name], tried) for name in areas))
-    found, pairs = _found(best, measured[best]), _pairs(report, surest, areas[surest])
+    found, pairs = _found(best, measured[best], report.lowest_fpr), _pairs(report, surest, areas[surest])
     if doubtful:
         wrong = f"Is it bad? unclear: the file is probably wrong; read the notes first ({', '.join(doubtful)})"
         return Headline(level, (wrong, f"As it stands, {found}", _basis(report)))
@@ -93,24 +93,12 @@ def _level(area: float, lift: float) -> str:
     return "slightly" if area > 0.5 or lift > 1 else "no"
 
 
-def _lowest(figures: Figures) -> str | None:
-    """The lowest FPR at which there is a TPR."""
-    return next((fpr for fpr in reversed(FPRS) if figures.tpr[fpr] is not None), None)
-
-
-def _rank(figures: Figures) -> tuple[float, float]:
-    fpr = _lowest(figures)
-    tpr = None if fpr is None else figures.tpr[fpr]
-    return 0.0 if tpr is None else tpr.value, 0.0 if figures.auc is None else figures.auc.value
-
-
 def _least_lift(figures: Figures, tried: int) -> float:
     lifts = [widened(tpr, tried).low / float(fpr) for fpr, tpr in figures.tpr.items() if tpr is not None]
     return max(lifts, default=0.0)
 
 
-def _found(name: str, figures: Figures) -> str:
-    fpr = _lowest(figures)
+def _found(name: str, figures: Figures, fpr: str | None) -> str:
     tpr = None if fpr is None else figures.tpr[fpr]
     if fpr is None or tpr is None:
         return f"too few non-members to say how many members an attack finds; the best by AUC is {name}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mialab.audit import text
 from mialab.audit.figures import counts, sides
 from mialab.audit.findings import Findings
 from mialab.audit.headline import headline
+from mialab.audit.page import page
+from mialab.engine.files import write_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,16 @@ class Report(Findings):
             "risk": {"prior": self.prior, "attacks": {name: one.to_dict() for name, one in self.risks.items()}},
             "claim": None if self.claim is None else self.claim.to_dict(),
         }
+
+    def to_html(self, place: str | Path | None = None, *, command: str = "") -> str:
+        """The report as one page for people, also written to `place` if that is given; command: how it was made.
+
+        Raises OSError where it cannot be written.
+        """
+        whole = page(self, command=command)
+        if place is not None:
+            write_whole(Path(place), lambda file: file.write(whole.encode()))
+        return whole
 
     def __str__(self) -> str:
         return text.tables(self)

@@ -77,8 +77,7 @@ def _opening(report: Findings) -> list[str]:
 
 def _risk(report: Findings) -> list[str]:
     """Advantage, and at the lowest FPR that can be told lift, precision and members found; in the legend's words."""
-    told = [fpr for fpr in FPRS if any(one.lift[fpr] is not None for one in report.risks.values())]
-    at = told[-1] if told else FPRS[0]
+    at = report.lowest_fpr or FPRS[0]
     head = (f"at {100 * float(at):g} % FPR", "lift", "precision %", "members found", "advantage")
     rows = []
     for name, one in report.risks.items():
