@@ -20,6 +20,7 @@ ROOMS = (
     ("cells",),
     ("ensembles",),
     ("defenses",),
+    ("own_model", "references"),
     ("audit",),
     ("attacks",),
     ("training",),
