@@ -55,7 +55,7 @@ def audit_model(
     classes = _classes(models)
     made = Outputs if asked[0][0] == "logits" else Outputs.from_probabilities
     outputs = made(np.concatenate(answers, axis=1), _numbered(np.concatenate(labels), classes), member)
-    return audit(outputs, **options)
+    return audit(outputs, progress=progress, **options)
 
 
 # the samples

@@ -21,7 +21,7 @@ from mialab.per_sample import Scores
 
 ARCHIVE, ARRAY = b"PK", b"\x93NUMPY"  # how .npz and .npy files begin
 KINDS = ("logits", "probabilities", "losses", "scores")
-COPIES = 1  # of the arrays, that reading takes
+COPIES = 3  # of the arrays, that an audit takes at most, reading included
 STREAMS = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 

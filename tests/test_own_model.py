@@ -82,10 +82,9 @@ def test_an_ensemble_of_modules_stays_in_step_with_a_shuffling_loader():
     report = audit_model(models, *loaders, **FAST, known=0)
     assert report.shape == (3, 2 * N, 3)
     still = audit_model(models, TRAIN, TEST, **FAST, known=0)
-    assert (
-        figures(report) == pytest.approx(figures(still))
-        and figures(audit_model(models, TRAIN, TEST, **FAST)) == expected
-    )
+    for name, one in report.attacks.items():
+        assert one.everyone.auc == pytest.approx(still.attacks[name].everyone.auc, abs=1e-6)
+    assert figures(audit_model(models, TRAIN, TEST, **FAST)) == expected
 
 
 def test_the_logits_are_found_in_what_a_model_answers():

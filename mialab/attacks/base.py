@@ -15,7 +15,7 @@ import numpy as np
 from mialab.attacks.lacking import NotEnough
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, log_p
-from mialab.fusion import log_odds
+from mialab.fusion import Rows, by_rows, log_odds
 from mialab.per_sample import Signal
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class Evidence:
     """What an attacker holds on n samples: the fused prediction, a neural attack's input, and the true labels.
 
     The samples come in no order that means anything. Five fields from `log_confidences` on are held by some attackers
-    only, and are what an attack's `needs` name. Of a score per sample (`mialab.per_sample`) the first three are empty,
-    and there is a `signal`; `held` says which of `READS` there are.
+    only, and are what an attack's `needs` name. Of very many samples and classes the first two are no arrays, but
+    `mialab.fusion.Rows`, and the third is the first. Of a score per sample (`mialab.per_sample`) the first three are
+    empty, and there is a `signal`; `held` says which of `READS` there are.
     """
 
     p: np.ndarray  # float64 [n, classes]: the fused confidences by plain arithmetic
@@ -112,7 +113,9 @@ class Evidence:
     @property
     def odds(self) -> np.ndarray:
         """Log-odds of the true class, or the score per sample: float64 [n]."""
-        return log_odds(self.log_p, self.labels) if self.signal is None else self.signal.odds
+        if self.signal is not None:
+            return self.signal.odds
+        return by_rows(log_odds, self.log_p, self.labels, key="odds")
 
     @property
     def true_log_p(self) -> np.ndarray:
@@ -146,7 +149,8 @@ class Evidence:
             elif name == "signal":
                 changed[name] = held and Signal(held.odds[order], held.log_p[order])
             elif held is not None:
-                changed[name] = held[:, order] if name == "log_confidences" else held[order]
+                by_order = held.reordered if isinstance(held, Rows) else held.__getitem__
+                changed[name] = held[:, order] if name == "log_confidences" else by_order(order)
         return replace(self, **changed)
 
 

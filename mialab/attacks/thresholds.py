@@ -13,7 +13,7 @@ import numpy as np
 
 from mialab.attacks.base import Attack, Evidence, Known, from_function
 from mialab.attacks.lacking import NotEnough
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows
 from mialab.metrics import best_threshold
 
 Signal = Callable[[Evidence], np.ndarray]
@@ -27,14 +27,18 @@ def correct(evidence: Evidence) -> np.ndarray:
 
 def confidence(evidence: Evidence) -> np.ndarray:
     """The probability of the true class, as log-odds: they keep the order where probabilities round to 1."""
-    return log_odds(evidence.log_p, evidence.labels)
+    return evidence.odds
 
 
 def minus_loss(evidence: Evidence) -> np.ndarray:
     """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it; or minus the loss given."""
     if evidence.signal is not None:
         return evidence.signal.log_p
-    return np.take_along_axis(evidence.log_p, evidence.labels[:, None], axis=1)[:, 0]
+    return by_rows(_own, evidence.log_p, evidence.labels, key="loss")
+
+
+def _own(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
 
 
 def score(evidence: Evidence) -> np.ndarray:
@@ -44,12 +48,20 @@ def score(evidence: Evidence) -> np.ndarray:
 
 def minus_entropy(evidence: Evidence) -> np.ndarray:
     """The prediction's entropy in nats, sign turned; labels play no part."""
-    return _times(np.exp(evidence.log_p), evidence.log_p).sum(axis=1)
+    return by_rows(_minus_entropy, evidence.log_p, key="entropy")
+
+
+def _minus_entropy(log_p: np.ndarray) -> np.ndarray:
+    return _times(np.exp(log_p), log_p).sum(axis=1)
 
 
 def minus_modified_entropy(evidence: Evidence) -> np.ndarray:
     """(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i): Song and Mittal's measure, sign turned, in nats."""
-    log_p, label = evidence.log_p, evidence.labels[:, None]
+    return by_rows(_minus_modified_entropy, evidence.log_p, evidence.labels, key="modified-entropy")
+
+
+def _minus_modified_entropy(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    label = labels[:, None]
     log_rest = _log_of_rest(log_p)
     terms = _times(np.exp(log_p), log_rest)
     own = _times(np.exp(np.take_along_axis(log_rest, label, 1)), np.take_along_axis(log_p, label, 1))

@@ -23,8 +23,8 @@ class Findings:
         and on all non-members; None where it cannot be told. kind: outputs, losses or scores; labelled: whether the
         classes are known; queries: how many of each sample.
     labels, member, evaluated: int64 and bool [samples]; every attack was measured on the same, evaluated samples.
-    log_p: the fused log-probabilities, float64 [samples, classes]. odds: the true class's log-odds, or the score per
-        sample, float64 [samples]; None where there is neither.
+    log_p: the fused log-probabilities, float64 [samples, classes]; `mialab.fusion.Rows` of very large outputs. odds:
+        the true class's log-odds, or the score per sample, float64 [samples]; None where there is neither.
     attacks, skipped: results, and reasons for having none, by the attacks' names in the order asked for.
     references: what reference models there were, and their accuracy, in words; empty if none.
     prior: the share of members that precision assumes. claimed: epsilon and delta that somebody promised, or None.

@@ -13,6 +13,7 @@ import numpy as np
 from mialab import divergence
 from mialab.audit.figures import Result, counts, sides
 from mialab.divergence import Divergence
+from mialab.fusion import Rows, by_rows
 from mialab.metrics import clopper_pearson
 
 FEWEST = 20  # evaluated samples on either side, without which nothing is estimated
@@ -118,15 +119,17 @@ class Shown:
     Either of the first two may be None. labelled: whether the labels mean anything.
     """
 
-    log_p: np.ndarray | None
+    log_p: np.ndarray | Rows | None
     odds: np.ndarray | None
     labels: np.ndarray
     labelled: bool
 
     def of(self, rows: np.ndarray) -> Shown:
         """The same of some samples, bool [n]."""
-        log_p, odds = (None if one is None else one[rows] for one in (self.log_p, self.odds))
-        return Shown(log_p, odds, self.labels[rows], self.labelled)
+        log_p = self.log_p.reordered(rows) if isinstance(self.log_p, Rows) else self.log_p
+        if log_p is not None and log_p is self.log_p:
+            log_p = log_p[rows]
+        return Shown(log_p, None if self.odds is None else self.odds[rows], self.labels[rows], self.labelled)
 
 
 def measure(
@@ -161,7 +164,7 @@ def _estimated(shown: Shown, member, seed) -> tuple[Divergence | None, Divergenc
         return None, None, None
     odds, labels, vectors = shown.odds, shown.labels, None
     if shown.log_p is not None:
-        features = divergence.features(shown.log_p, labels if shown.labelled else None)
+        features = by_rows(divergence.features, shown.log_p, *([labels] if shown.labelled else []))
         vectors = np.clip(features, -MOST_ODDS, MOST_ODDS)
     return (
         None if odds is None else divergence.histogram(odds, member, seed=seed),

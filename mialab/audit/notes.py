@@ -16,7 +16,7 @@ import numpy as np
 from mialab import metrics
 from mialab.audit import repeats
 from mialab.audit.relabelling import Relabelling, relabelling
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows, log_odds
 from mialab.outputs import Outputs
 
 ALPHA = 1e-4  # chance of a false alarm, at most
@@ -235,7 +235,7 @@ def _other_order(bad: list[Side]) -> Note:
 def _inverted(outputs: Outputs, log_p: np.ndarray) -> list[Note]:
     """Members that do worse. If membership says nothing of the loss, or more of members', a false alarm in ALPHA."""
     member = outputs.member
-    area = metrics.auc(log_odds(log_p, outputs.labels), member)
+    area = metrics.auc(by_rows(log_odds, log_p, outputs.labels, key="odds"), member)
     members, others = int(member.sum()), int((~member).sum())
     spread = math.sqrt((members + others + 1) / (12 * members * others))
     if area is None or area > 0.5 - max(Z * spread, LEAST_INVERTED):

@@ -17,7 +17,7 @@ from mialab import metrics
 from mialab.attacks import References
 from mialab.audit.notes import ALPHA, KEPT, Note, Side, Z, form, side_of
 from mialab.audit.relabelling import relabelling
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows, log_odds
 from mialab.outputs import Outputs
 
 MOST_ODDS = 30.0  # nats; log-odds are cut off here, so that a saturated sample decides no mean
@@ -103,7 +103,7 @@ def _seen(references, outputs, log_p, answers):
         np.clip(references.log_odds, -MOST_ODDS, MOST_ODDS),
         [side_of(f"shadow {k}", one, labels, none) for k, one in enumerate(given)],
         answers,
-        np.clip(log_odds(log_p, outputs.labels), -MOST_ODDS, MOST_ODDS),
+        np.clip(by_rows(log_odds, log_p, outputs.labels), -MOST_ODDS, MOST_ODDS),
         side_of("the model", answers, outputs.labels, none),
     )
 

@@ -8,8 +8,9 @@ choice that hangs on membership, a threshold or an epoch, is made here, on known
 from __future__ import annotations
 
 import hashlib
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -31,11 +32,15 @@ from mialab.audit.report import Report
 from mialab.audit.risk import EVEN
 from mialab.audit.score_notes import of_reference_scores, of_scores
 from mialab.audit.settings import GIVEN, SPLITS, Settings
-from mialab.fusion import FusionRule
+from mialab.fusion import FusionRule, Rows
+from mialab.fusion.rows import LARGE
 from mialab.outputs import AuditError, Outputs, sensitivities
 from mialab.per_sample import Scores
+from mialab.progress import bar
 from mialab.seeds import derive
 
+BY_SAMPLE = ("confidence", "logit")  # rules that fuse each sample for itself, whoever stands beside it
+PATIENCE = 2.0  # seconds that nobody minds
 AVERAGED = tuple(name for name in registry.VARIANTS if name.endswith("-averaged"))
 
 
@@ -55,6 +60,7 @@ def audit(
     curves: bool = False,
     prior: float = EVEN,
     claimed: tuple[float, float] | None = None,
+    progress: bool = False,
 ) -> Report:
     """Run attacks and measure them on the samples that they did not learn from.
 
@@ -80,6 +86,7 @@ def audit(
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
     prior: the share of members among the people in question, for the precision of an accusation.
     claimed: an (epsilon, delta) of differential privacy that was promised, to be compared with what attacks prove.
+    progress: show a bar where somebody watches, from two seconds on.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
     """
     part, split, given = _asked(known, split, len(outputs.labels))
@@ -108,7 +115,7 @@ def audit(
         target=target,
     )
     case = _Case(evidence, outputs, _known_mask(outputs, settings) if given is None else given, settings)
-    report = _report(case, [attack.by_epoch() if curves else attack for attack in chosen])
+    report = _report(case, [attack.by_epoch() if curves else attack for attack in chosen], progress)
     return replace(report, prior=_prior(prior), claimed=_claimed(claimed))
 
 
@@ -141,9 +148,9 @@ class _Case:
     settings: Settings
 
 
-def _report(case: _Case, chosen: list[Attack]) -> Report:
+def _report(case: _Case, chosen: list[Attack], progress: bool) -> Report:
     evidence, outputs = case.evidence, case.outputs
-    results, skipped, remarks = _run(case, chosen)
+    results, skipped, remarks = _run(case, chosen, progress)
     right = {"outputs", "labels"} <= evidence.held
     inside, outside = (
         float(evidence.correct[outputs.member == side].mean()) if right else None for side in (True, False)
@@ -254,21 +261,37 @@ def _of_scores(outputs: Scores, rule: FusionRule, references: References | Refer
 def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool) -> Evidence:
     """What outputs alone show; each model's own log-probabilities only if asked for: they may be large."""
     logits, saved = outputs.logits, outputs.probabilities
+    fused = _by_sample if logits.shape[1] * logits.shape[2] >= LARGE and rule.name in BY_SAMPLE else _of_all
     try:
-        log_p = rules.fuse(logits, rule, probabilities=saved)
+        log_p = fused(rules.fuse, outputs, rule)
     except ValueError as error:
         raise AuditError(f"fusion: {error}") from None
-    p = rules.predict(logits, rule, probabilities=saved)
+    p, answers = (fused(one, outputs, rule) for one in (rules.predict, rules.answer))
     return Evidence(
         p,
         log_p,
         rules.side_by_side(logits, probabilities=saved) if settings.white_box else p,
         outputs.labels,
-        rules.answer(logits, rule, probabilities=saved),
+        np.concatenate([some for _, some in answers.pieces()]) if isinstance(answers, Rows) else answers,
         _log_confidences(logits) if each_model else None,
         query_odds=_query_odds(outputs, rule),
         held=Evidence.held if outputs.labelled else frozenset({"outputs"}),
     )
+
+
+def _of_all(function: Callable[..., np.ndarray], outputs: Outputs, rule: FusionRule) -> Any:
+    """What a function of `mialab.fusion` makes of all the outputs."""
+    return function(outputs.logits, rule, probabilities=outputs.probabilities)
+
+
+def _by_sample(function: Callable[..., np.ndarray], outputs: Outputs, rule: FusionRule) -> Any:
+    """The same, made anew for each of the samples that are asked for."""
+    logits, saved = outputs.logits, outputs.probabilities
+
+    def of(samples: np.ndarray) -> np.ndarray:
+        return function(logits[:, samples], rule, probabilities=None if saved is None else saved[:, samples])
+
+    return Rows(of, np.arange(logits.shape[1]), logits.shape[2])
 
 
 def _query_odds(outputs: Outputs, rule: FusionRule) -> np.ndarray | None:
@@ -306,12 +329,14 @@ def _sensitivity(value: object, outputs: Outputs | Scores) -> np.ndarray | None:
     return None if value is None else sensitivities("sensitivity", value, outputs.logits.shape[1:])
 
 
-def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
+def _run(
+    case: _Case, chosen: list[Attack], progress: bool
+) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
     """Results, reasons for having none, and what the attacks remarked."""
     results, skipped = {}, {}
     remarks: dict[str, list[str]] = {}
     shown = _Shuffled(case, chosen)
-    for attack in chosen:
+    for attack in _watched(chosen, progress):
         try:
             if (lack := case.evidence.lacks(attack.reads)) is not None:
                 raise NotEnough(lack)
@@ -324,6 +349,15 @@ def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str
         results[attack.name] = _result(attack, scores, case)
     noted = (Note("no-opinion", f"{', '.join(of)}: {remark}", {"attacks": of}) for remark, of in remarks.items())
     return results, skipped, tuple(noted)
+
+
+def _watched(chosen: list[Attack], progress: bool) -> Iterator[Attack]:
+    """The attacks one by one, with a bar that names the one at work; not a word of it before two seconds."""
+    start = time.monotonic()
+    with bar(chosen, show=progress, desc="attacks", unit="attack", delay=PATIENCE) as steps:
+        for attack in steps:
+            steps.set_postfix_str(attack.name, refresh=time.monotonic() > start + PATIENCE)
+            yield attack
 
 
 def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:

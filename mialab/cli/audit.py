@@ -236,6 +236,7 @@ def _report(arguments):
             known=arguments.known,
             split=arguments.split,
             seed=arguments.seed,
+            progress=True,
             prior=arguments.prior,
             claimed=None if arguments.claimed_epsilon is None else (arguments.claimed_epsilon, arguments.delta or 0.0),
             references=None if arguments.reference is None else reference_files.read(arguments.reference, outputs),

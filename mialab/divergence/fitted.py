@@ -72,7 +72,7 @@ def _checked(samples: np.ndarray, model: str, folds: int) -> np.ndarray:
     return columns
 
 
-def features(log_p: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def features(log_p: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
     """What tells members from non-members in a prediction, for `classifier`: float64 [n, columns].
 
     Of log-probabilities [n, classes] and labels int [n]: log-odds of the label, the largest ten log-probabilities

@@ -11,6 +11,7 @@ from mialab.fusion.apply import RULES, answer, fuse, get, predict, side_by_side
 from mialab.fusion.arithmetic import LARGEST, SMALLEST, log_confidence, log_odds, softmax
 from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
 from mialab.fusion.means import Confidence, Logit, Median, TrimmedMean, Weighted
+from mialab.fusion.rows import Rows, by_rows
 from mialab.fusion.rule import FusionRule, draws
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "Median",
     "MostConfident",
     "RandomAgreeing",
+    "Rows",
     "TrimmedMean",
     "Vote",
     "Weighted",
     "answer",
+    "by_rows",
     "draws",
     "fuse",
     "get",
