@@ -71,6 +71,8 @@ def headline(report: Findings) -> Headline:
     if doubtful:
         wrong = f"Is it bad? unclear: the file is probably wrong; read the notes first ({', '.join(doubtful)})"
         return Headline(level, (wrong, f"As it stands, {found}", _basis(report)))
+    if not _beats_guessing(measured[best], report.lowest_fpr):
+        found, pairs = pairs, found
     return Headline(level, (f"Is it bad? {ANSWERS[level]}: {found}", pairs, _basis(report)))
 
 
@@ -96,6 +98,11 @@ def _level(area: float, lift: float) -> str:
 def _least_lift(figures: Figures, tried: int) -> float:
     lifts = [widened(tpr, tried).low / float(fpr) for fpr, tpr in figures.tpr.items() if tpr is not None]
     return max(lifts, default=0.0)
+
+
+def _beats_guessing(figures: Figures, fpr: str | None) -> bool:
+    tpr = None if fpr is None else figures.tpr[fpr]
+    return fpr is None or tpr is None or tpr.value > float(fpr)
 
 
 def _found(name: str, figures: Figures, fpr: str | None) -> str:

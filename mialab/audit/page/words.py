@@ -81,7 +81,7 @@ def _of_thousand(report: Findings, name: str, figures: Figures) -> list[str]:
         f" {blamed:g} of 1,000 non-members by mistake. Guessing would find {blamed:g}."
     )
     precision = report.risks[name].precision[at]
-    if precision is None:
+    if precision is None or tpr.value <= float(at):
         return [sentence]
     assumed = f"If {100 * report.prior:g}{SPACE}% of all people in question are members"
     return [sentence, f"{assumed}, {percent(precision.value)} of those whom it accuses are."]
