@@ -32,7 +32,7 @@ from mialab.fusion import Rows, by_rows
 from mialab.seeds import derive
 
 EPOCHS = 30
-SURE = 1e-6  # what is left beside the likeliest class, below which a network sees nothing of it
+SURE = 1e-5  # what is left beside the likeliest class, below which a network sees nothing of it
 MOST_SURE = 0.5  # share of such samples, from which on it is worth a remark
 FEWEST_PAIRS = 8  # known members, and as many non-members, without which no network is trained
 
@@ -170,7 +170,7 @@ def _remark_on_sure(evidence: Evidence) -> None:
     """Say so where nearly all confidences are 0 or 1 to as many digits as a network of float32 can tell apart."""
     blind = float((evidence.features.max(axis=1) > 1 - SURE).mean())
     if blind > MOST_SURE:
-        text = f"{blind:.0%} of confidences are 0 or 1 to six digits, and the confidences are all that"
+        text = f"{blind:.0%} of confidences are 0 or 1 to five digits, and the confidences are all that"
         warnings.warn(f"{text} these attacks see: those on loss or log-odds see more", NoOpinion, stacklevel=2)
 
 
