@@ -44,6 +44,10 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 VARIANTS: tuple[str, ...] = (
+    "lira-online-averaged",
+    "lira-offline-averaged",
+    "lira-online-fixed-averaged",
+    "lira-offline-fixed-averaged",
     "lira-online-in",
     "lira-online-fixed-in",
     "lira-offline-density",
@@ -55,6 +59,10 @@ VARIANTS: tuple[str, ...] = (
     "rmia-online-gamma-2",
     "rmia-offline-gamma-2",
 )
+SCORES: dict[str, str] = {  # run by default where there is a score per sample, and no outputs
+    "score": "the score itself",
+    "score-per-class": "the same, one threshold per class, where there are labels",
+}
 QUERIES: dict[str, str] = {  # from Python only, where the model itself can be given
     "label-augmentation": "how many shifts and flips of the image are still answered rightly",
     "label-noise": "how much noise the right answer survives",
@@ -64,7 +72,7 @@ QUERIES: dict[str, str] = {  # from Python only, where the model itself can be g
     "gradient-input": "the norm of the loss's gradient in the sample, small for members",
 }
 USUAL: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
-NAMES: tuple[str, ...] = (*USUAL, *VARIANTS, *QUERIES)
+NAMES: tuple[str, ...] = (*USUAL, *VARIANTS, *SCORES, *QUERIES)
 FUSIONS: dict[str, str] = {  # of an ensemble's models
     "confidence": "the mean of their confidences",
     "logit": "the softmax of their mean logit",

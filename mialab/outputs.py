@@ -3,20 +3,17 @@
 The checks are public, since outputs of reference models (`mialab.attacks.references`) pass them too.
 """
 
-import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mialab import remedies
+from mialab.fusion import SMALLEST, log_confidence
 
 ROUNDING = 5e-4  # how far a probability may be off: rounded to three decimals, or in float16 or bfloat16
 ROW_SUM_TOLERANCE = (5e-3, 5e-2)  # least and most: rows of 10 and of 100 classes, each rounded in the same direction
-ARCHIVE, ARRAY = b"PK", b"\x93NUMPY"  # how .npz and .npy files begin
 
 
 class AuditError(ValueError):
@@ -28,27 +25,36 @@ class Outputs:
     """What models answered, on samples of which it is known whether they were trained on.
 
     logits: numbers [samples, classes], or [models, samples, classes] for an ensemble; kept as the latter. -inf, a class
-        that is ruled out, counts as the probability 0 that it is (see `finite`).
-    labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64.
+        that is ruled out, counts as the probability 0 that it is (see `finite`). Of a binary model with one output
+        [samples] or [.., samples, 1], kept as two classes. Of several queries per sample, such as augmentations,
+        [models, samples, queries, classes]: kept are the logarithms of their mean confidences, and `by_query`.
+    labels: the true classes [samples], whole numbers from 0 to classes - 1; kept as int64. None: nobody knows them;
+        kept as zeros, and `labelled` is False.
     member: [samples], 1 or True for a sample that the models were trained on, 0 or False for one they were not.
     probabilities: what `from_probabilities` was given, to be averaged as it is; else None.
+    by_query: the logits [models, samples, queries, classes] where there are several queries per sample; else None.
     Raises AuditError where an array is not of that kind.
     """
 
     logits: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | Any
     member: np.ndarray
     probabilities: np.ndarray | None = field(default=None, init=False)
+    labelled: bool = field(default=True, init=False)
+    by_query: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self):
         given = getattr(self.logits, "shape", None)
-        self._set(logits=finite(scores("logits", self.logits, ruled_out=True)))
+        queried = two_outputs("logits", self.logits, np.zeros_like)
+        if len(shape_of(queried)) == 4:
+            self._set(by_query=queries("logits", queried))
+            queried = over_queries(self.by_query)
+        self._set(logits=finite(scores("logits", queried, ruled_out=True)))
         samples, classes = self.logits.shape[1:]
-        self._set(labels=class_indices(self.labels, samples, classes, given=given))
-        self._set(member=membership(self.member, (samples,)))
-        if self.member.all() or not self.member.any():
-            side, other = ("members", "non-members") if self.member.all() else ("non-members", "members")
-            raise AuditError(f"member: found {side} only; expected both sides; add samples that are {other}")
+        self._set(labelled=self.labels is not None)
+        labels = self.labels if self.labelled else np.zeros(samples, np.int64)
+        self._set(labels=class_indices(labels, samples, classes, given=given))
+        self._set(member=both_sides(membership(self.member, (samples,))))
 
     def _set(self, **arrays):
         for name, array in arrays.items():
@@ -60,7 +66,10 @@ class Outputs:
 
         A zero counts as the smallest positive number of its floating-point type. Raises AuditError.
         """
-        array = softmaxes("probabilities", probabilities)
+        array = two_outputs("probabilities", probabilities, lambda p: 1 - p)
+        if len(shape_of(array)) == 4:
+            return cls(logarithms_by_query("probabilities", array), labels, member)
+        array = softmaxes("probabilities", array)
         outputs = cls(logarithms(array), labels, member)
         outputs._set(probabilities=array)
         return outputs
@@ -71,106 +80,74 @@ class Outputs:
         return all(one.min() >= 0 and not _wrong_sums(one).any() for one in self.logits)
 
 
-def read(path) -> Outputs:
-    """Outputs from an .npz file with the arrays `logits` or `probabilities`, `labels` and `member`.
+def two_outputs(name: str, value: Any, other: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """A binary model's one output [samples] or [.., samples, 1] as those of classes 0 and 1; else what was given.
 
-    Nothing in the file is executed (no pickles), other arrays in it are left alone. Raises AuditError.
+    other: class 0's output from class 1's.
     """
-    return read_npz(path, _outputs, ("labels", "member"))
+    shape = shape_of(value)
+    if not shape or 0 in shape or len(shape) > 1 and shape[-1] != 1:
+        return value
+    array = numbers(name, value)
+    one = array if array.ndim == 1 else array[..., 0]
+    if name == "probabilities" and not ((one >= 0) & (one <= 1)).all():
+        wrong = one[~((one >= 0) & (one <= 1))][0]
+        remedy = "if these are raw outputs, call the array logits"
+        raise AuditError(f"{name}: found {wrong:.6g}, one output per sample; expected probabilities, 0 to 1; {remedy}")
+    one = one if one.dtype.kind == "f" else one.astype(np.float64)
+    return np.stack([other(one), one], axis=-1)
 
 
-def _outputs(logits=None, probabilities=None, **known):
-    return Outputs(logits, **known) if probabilities is None else Outputs.from_probabilities(probabilities, **known)
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of arrays, tensors and nested lists; () of what has none."""
+    if hasattr(value, "shape"):
+        return tuple(value.shape)
+    try:
+        return np.shape(value)
+    except ValueError:
+        return ()
 
 
-def read_npz(path, make: Callable[..., Any], names: tuple[str, ...], *, optional: tuple[str, ...] = ()) -> Any:
-    """What `make` makes of the arrays of an .npz file: `logits` or `probabilities`, `names`, and `optional` if there.
+def queries(name: str, value: Any, group: str = "models") -> np.ndarray:
+    """Logits [group, samples, queries, classes], every number finite but for classes that are ruled out."""
+    array = numbers(name, value)
+    count, samples, several, classes = array.shape
+    flat = finite(scores(name, array.reshape(count, samples * several, classes), group, ruled_out=True))
+    return flat.reshape(array.shape)
 
-    make takes the arrays as keyword arguments. Raises AuditError, naming the file, also for what `make` refuses.
+
+def over_queries(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the mean confidence over queries: [group, samples, queries, classes] to float [group, n, classes].
+
+    At least float32, one of the group at a time.
     """
-    try:
-        return make(**_load(Path(path), names, optional))
-    except AuditError as error:
-        raise AuditError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise AuditError(f"{path}: found no such file; expected an .npz archive; check the path") from None
-    except MemoryError:
-        raise AuditError(f"{path}: found arrays larger than the memory; audit fewer samples or models") from None
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+    return np.stack([log_mean_confidence(one) for one in logits])
 
 
-def _load(path, names, optional):
-    saving = f"save it with np.savez(file, logits=..., {', '.join(f'{name}=...' for name in names)})"
-    if path.exists() and not path.is_file():
-        kind = "a directory" if path.is_dir() else "no regular file"
-        raise AuditError(f"found {kind}; expected an .npz archive; name the file")
-    if path.is_file() and not path.stat().st_size:
-        raise AuditError(f"found an empty file; expected an .npz archive; {saving}")
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy remarks on odd headers, where one line on the fault is enough
-            if not file.read(len(ARRAY)).startswith((ARCHIVE, ARRAY)):
-                raise AuditError(f"found no .npz archive, but a file of another kind; {saving}")
-            file.seek(0)
-            return _arrays(np.load(file, allow_pickle=False), names, optional, saving)
-    except (AuditError, MemoryError, OSError):
-        raise
-    except Exception as error:  # a stranger's bytes: faults of zip, zlib, header and pickle all mean the same
-        cause = f"{type(error).__name__}: {error}"[:160]
-        raise AuditError(f"found no readable .npz archive ({cause}); {saving}") from None
+def log_mean_confidence(logits: np.ndarray) -> np.ndarray:
+    """The same of one model's [samples, queries, classes]."""
+    log_p = log_confidence(logits)
+    mean = np.logaddexp.reduce(log_p, axis=1) - np.log(logits.shape[1])
+    return np.maximum(mean, SMALLEST).astype(np.result_type(logits, np.float32))
 
 
-def _arrays(archive, names, optional, saving):
-    if isinstance(archive, np.ndarray):
-        raise AuditError(f"found a single array (.npy); expected an .npz archive; {saving}")
-    with archive:
-        wanted = _wanted(archive.files, names, saving)
-        wanted += [name for name in optional if name in archive.files]
-        size_bytes = sum(
-            info.file_size for info in archive.zip.infolist() if info.filename.removesuffix(".npy") in wanted
-        )
-        if size_bytes > _memory_bytes():
-            raise MemoryError  # asked in time: the system kills rather than refuses
-        return {name: _array(archive, name, saving) for name in wanted}
+def logarithms_by_query(name: str, value: Any, group: str = "models") -> np.ndarray:
+    """The logarithms of softmaxes [group, samples, queries, classes]."""
+    array = numbers(name, value)
+    count, samples, several, classes = array.shape
+    return logarithms(softmaxes(name, array.reshape(count, samples * several, classes), group)).reshape(array.shape)
 
 
-def _wanted(found, names, saving):
-    outputs = [name for name in ("logits", "probabilities") if name in found]
-    if len(outputs) == 2:
-        raise AuditError("found both logits and probabilities; expected one of them; leave one out")
-    if any(name.endswith("data.pkl") for name in found):
-        raise AuditError(f"found what torch.save wrote; expected an .npz archive; load it with torch and {saving}")
-    missing = [name for name in names if name not in found]
-    if missing or not outputs:
-        lacking = " and ".join(([] if outputs else ["logits (or probabilities)"]) + missing)
-        held = ", ".join(found[:8]) or "no arrays"
-        wanted = missing + ([] if outputs else ["logits", "probabilities"])
-        raise AuditError(f"found {held}; expected {lacking} too; {saving}{remedies.renaming(found, wanted)}")
-    return [*outputs, *names]
+def both_sides(member: np.ndarray) -> np.ndarray:
+    """Membership [samples] as it is; AuditError if it is the same for all."""
+    if member.all() or not member.any():
+        side, other = ("members", "non-members") if member.all() else ("non-members", "members")
+        raise AuditError(f"member: found {side} only; expected both sides; add samples that are {other}")
+    return member
 
 
-def _array(archive, name, saving):
-    try:
-        array = archive[name]
-    except ValueError as error:
-        objects = "Object arrays" in str(error)
-        names = "names of classes as labels.astype(str)" if name == "labels" else f"{name}.astype(np.float32)"
-        remedy = f"it holds Python objects, or None: save {names}" if objects else "save it as an array of numbers"
-        raise AuditError(f"{name}: cannot be read ({error}); {remedy}") from None
-    if not isinstance(array, np.ndarray):
-        raise AuditError(f"{name}: found no NumPy array under that name; {saving}")
-    return array
-
-
-def _memory_bytes():
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system: no limit known
-        return float("inf")
-
-
-def _numbers(name, value):
+def numbers(name: str, value: Any) -> np.ndarray:
+    """Real numbers as an array of any shape; booleans as uint8, longdouble as float64. Raises AuditError."""
     if np.ma.is_masked(value):
         raise AuditError(f"{name}: found masked entries; expected a number in each; drop such samples")
     try:
@@ -194,18 +171,18 @@ def scores(name: str, value: Any, group: str = "models", *, ruled_out: bool = Fa
 
     ruled_out: -inf may stand beside finite numbers. Raises AuditError, one line, as all checks here do.
     """
-    array = _numbers(name, value)
+    array = numbers(name, value)
     found = f"{name}: found shape {list(array.shape)}"
     single = group == "models"
     if array.ndim != 3 and not (single and array.ndim == 2):
-        expected = f"{'[samples, classes] or ' * single}[{group}, samples, classes]"
+        expected = f"{'[samples], [samples, classes] or ' * single}[{group}, samples, classes]"
         raise AuditError(f"{found}; expected {expected}; {remedies.of_shape(name, array.shape, group)}")
     array = array if array.ndim == 3 else array[None]
     count, samples, classes = array.shape
     if not count or not samples:
         raise AuditError(f"{found}, hence no {'samples' if count else group}; expected at least one")
     if classes < 2:
-        remedy = remedies.of_one_output(name)
+        remedy = "one output per sample counts as that of class 1 of two" if classes else "give each class's output"
         raise AuditError(f"{found}, hence {classes} classes; expected at least 2; {remedy}")
     bad = [_bad(one, ruled_out) for one in array]
     for k, (one, wrong) in enumerate(zip(array, bad, strict=True)):
@@ -264,7 +241,7 @@ def softmaxes(name: str, value: Any, group: str = "models") -> np.ndarray:
 
 def sensitivities(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """How far probabilities move under noise, an array of this shape: every number finite and none below 0."""
-    array = _numbers(name, value)
+    array = numbers(name, value)
     if array.shape != shape:
         found = f"found shape {list(array.shape)}; expected {list(shape)}"
         raise AuditError(f"{name}: {found}; measure it on the very samples, a number for each class")
@@ -285,7 +262,7 @@ def logarithms(probabilities: np.ndarray) -> np.ndarray:
 
 def class_indices(labels: Any, samples: int, classes: int, *, given: tuple[int, ...] | None = None) -> np.ndarray:
     """The labels [samples] as int64; given: the shape in which the outputs came."""
-    array = _numbers("labels", labels)
+    array = numbers("labels", labels)
     if array.shape != (samples,):
         remedy = remedies.of_labels(array, samples, given)
         raise AuditError(f"labels: found shape {list(array.shape)}; expected {[samples]}; {remedy}")
@@ -295,7 +272,7 @@ def class_indices(labels: Any, samples: int, classes: int, *, given: tuple[int, 
 
 def membership(member: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Ones and zeros, [samples] or [shadows, samples], as bool."""
-    array = _numbers("member", member)
+    array = numbers("member", member)
     if array.shape != shape:
         remedy = _reshaping("member", array, shape)
         raise AuditError(f"member: found shape {list(array.shape)}; expected {list(shape)}; {remedy}")

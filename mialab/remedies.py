@@ -11,8 +11,10 @@ WORDS_FOR_MEMBERS = ("train", "member", "in", "yes", "true", "seen")
 ALIASES = {
     "labels": ("label", "targets", "target", "y", "y_true", "classes"),
     "member": ("members", "membership", "is_member", "in", "train", "is_train"),
-    "logits": ("outputs", "z", "scores"),
+    "logits": ("outputs", "z"),
     "probabilities": ("probs", "prob", "p", "softmax", "confidences"),
+    "losses": ("loss", "nll", "cross_entropy"),
+    "scores": ("score",),
 }
 
 
@@ -57,14 +59,10 @@ def _member_word(array: np.ndarray) -> str:
 
 def of_shape(name: str, shape: tuple[int, ...], group: str) -> str:
     """For outputs whose number of axes is not that of [group, samples, classes]."""
-    probabilities = name == "probabilities"
-    both = f"np.stack([1 - {name}, {name}], -1)" if probabilities else f"np.stack([0 * {name}, {name}], -1)"
     if group == "shadows" and len(shape) == 2:
-        one = f"of a binary model's one output make two: {both}"
+        one = "a number per shadow and sample is called losses or scores"
         return f"give every class's output for each shadow and sample, one shadow as {name}[None]; {one}"
-    if len(shape) == 1:
-        return f"give every class's output; of a binary model's one output make two: {both}"
-    if len(shape) == 4:
+    if len(shape) in (4, 5):
         what = "of whole ensembles fuse each ensemble first" if group == "shadows" else "of whole ensembles take one"
         return f"{what}; of several augmentations of a sample take the mean over their axis"
     return "give every class's output for each sample"
@@ -81,14 +79,8 @@ def of_axes(name: str, shape: tuple[int, ...], samples: int) -> str | None:
     if shape[0] != samples:
         return None
     last, middle = f"np.moveaxis({name}, -1, 0)", f"np.moveaxis({name}, 1, 0)"
-    return f"the outputs' axes are turned: use {last} if models are the last axis, {middle} if they are the middle one"
-
-
-def of_one_output(name: str) -> str:
-    """For outputs [.., samples, 1]."""
-    if name == "probabilities":
-        return f"for one output per sample give the probabilities [1 - p, p]: np.concatenate([1 - {name}, {name}], -1)"
-    return f"for one output per sample give two: np.concatenate([0 * {name}, {name}], -1)"
+    where = f"{last} if models are the last axis, {middle} if they are the middle one"
+    return f"the outputs' axes are turned: use {where}; if the middle one is several queries, {name}[None]"
 
 
 def of_numbers(name: str, group: str, one: np.ndarray, wrong: np.ndarray, *, k: int, others: int) -> str:
@@ -102,6 +94,15 @@ def of_numbers(name: str, group: str, one: np.ndarray, wrong: np.ndarray, *, k: 
             f"drop the {group[:-1]}: np.delete({name}, {k}, axis=0){also}; {samples} of its {len(one)} samples are so"
         )
     return f"drop such samples ({samples} of {len(one)}) from every array"
+
+
+def of_scores(name: str, shape: tuple[int, ...], group: str) -> str:
+    """For numbers that are not one per sample; group: "models" or "shadows"."""
+    if group == "models" and len(shape) == 2 and shape[1] < shape[0]:
+        return f"if these are outputs per class, call the array logits; of an ensemble use {name}.T"
+    if len(shape) > 3:
+        return f"of each sample's many parts, such as pixels or tokens, take the mean: {name}.mean(-1)"
+    return "one number per sample, in the samples' order"
 
 
 def of_probabilities(name: str, array: np.ndarray) -> str:
@@ -154,6 +155,8 @@ def of_label(array: np.ndarray, good: np.ndarray, classes: int) -> str:
     bad = array[~good]
     if array.dtype.kind == "f" and not np.isnan(bad).any() and (bad != np.floor(bad)).any():
         return "give whole numbers: a class each"
+    if classes == 2 and np.isin(array, (-1, 1)).all():
+        return "use (labels > 0).astype(int)"
     if np.isnan(bad.astype(np.float64)).any() or (bad < 0).all():
         return f"drop the {len(bad)} samples without a class from every array: keep = labels >= 0, logits[..., keep, :]"
     if array.min() == 1 and array.max() == classes:

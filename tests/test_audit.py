@@ -168,8 +168,9 @@ def put(array, index, value):
 LOGITS, LABELS, MEMBER = files().values()
 P = softmax(LOGITS)
 BAD_ARRAYS = {
-    "one axis": (files(logits=LOGITS[:, 0]), r"logits: found shape \[11\]; expected \[samples, classes\]"),
-    "four axes": (files(logits=LOGITS[None, None]), r"found shape \[1, 1, 11, 4\]"),
+    "one output of four classes": (files(logits=LOGITS[:, 0]), "labels: found .*expected class .*0 to 1"),
+    "five axes": (files(logits=LOGITS[None, None, None]), r"found shape \[1, 1, 1, 11, 4\]"),
+    "queries first": (files(logits=LOGITS[None, None]), r"labels: found shape \[11\]; expected \[1\]"),
     "other length": (files(labels=LABELS[:-1]), r"labels: found shape \[10\]; expected \[11\]"),
     "a column of labels": (files(labels=LABELS[:, None]), r"labels: found shape \[11, 1\].*ravel"),
     "samples first": (files(logits=np.zeros((11, 3, 4))), r"labels: found shape \[11\]; expected \[3\]"),
@@ -192,15 +193,15 @@ BAD_ARRAYS = {
     "no samples": (files(logits=np.zeros((0, 4)), labels=np.zeros(0), member=np.zeros(0)), "no samples"),
     "no models": (files(logits=np.zeros((0, 11, 4))), "no models"),
     "no classes": (files(logits=np.zeros((11, 0))), "0 classes; expected at least 2"),
-    "one class": (files(logits=np.zeros((11, 1))), "1 classes; expected at least 2"),
+    "one class": (files(logits=np.zeros((11, 1))), "labels: found .*expected class .*0 to 1"),
     "text": (files(labels=np.array(["cat"] * 11)), "labels: found type <U3; expected real numbers"),
     "complex": (files(logits=LOGITS.astype(complex)), "logits: found type complex128; expected real numbers"),
     "dates": (files(labels=np.zeros(11, "datetime64[s]")), "labels: found type datetime64"),
     "records": (files(member=np.zeros(11, [("a", int)])), "member: found type"),
     "objects": (files(labels=LABELS.astype(object)), "labels: cannot be read .*[Oo]bject"),
     "two scores": (files(probabilities=P), "found both logits and probabilities"),
-    "no labels": ({"logits": LOGITS, "member": MEMBER}, r"found logits, member; expected labels too"),
-    "nothing known": ({"x": LOGITS}, r"found x; expected logits \(or probabilities\) and labels and member too"),
+    "labels by another name": ({"logits": LOGITS, "member": MEMBER, "y": LABELS}, "if y is that, call it labels"),
+    "nothing known": ({"x": LOGITS}, r"found x; expected logits \(or probabilities, losses, scores\) and member too"),
     "no arrays": ({}, "found no arrays"),
 }
 BAD_PROBABILITIES = {
@@ -211,7 +212,7 @@ BAD_PROBABILITIES = {
     "per cent": (100 * P, "sums to 100"),
     "NaN": (put(P, (2, 1), np.nan), "probabilities: found nan"),
     "overflow": (np.full((11, 4), 1e308), "sums to inf"),
-    "sigmoids": (P[:, :1], "1 classes; expected at least 2; .*1 - p"),
+    "sigmoids": (P[:, :1], "labels: found .*expected class .*0 to 1"),
 }
 
 
@@ -257,7 +258,8 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path):
     refused(tmp_path / "pipe", "found no regular file")
     for content, message in {
         b"": "found an empty file",
-        b"logits,labels\n1,2\n": "found no .npz archive, but a file of another kind; save it with",
+        b"logits,labels\n1,2\n": "found a table with columns logits, labels; expected a column member",
+        b"hello\n": "found no .npz archive, but a file of another kind; save it with",
         pickle.dumps(files()): "found no .npz archive, but a file of another kind; save it with",
         good.read_bytes()[:-50]: "found no readable .npz archive",
         good.read_bytes()[:10]: "found no readable .npz archive",
@@ -285,7 +287,7 @@ def test_strange_archives_are_refused_in_one_line(tmp_path):
 
 def test_arrays_larger_than_the_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     np.savez(tmp_path / "big.npz", **files())
-    monkeypatch.setattr("mialab.outputs._memory_bytes", lambda: 100)
+    monkeypatch.setattr("mialab.reading._memory_bytes", lambda: 100)
     refused(tmp_path / "big.npz", "larger than the memory")
 
 
@@ -664,7 +666,12 @@ def test_the_json_has_exactly_the_documented_keys_and_plain_values():
         "samples": sides,
         "accuracy": sides,
         "attacks": {"gap": attack, "loss": attack},
+        "answer": {"level": None, "lines": None},
+        "claim": None,
     }
+    by_fpr = ("lift", "lift_interval", "precision", "precision_interval", "found")
+    risk = {"advantage": None, "advantage_interval": None, **dict.fromkeys(by_fpr, tpr)}
+    expected["risk"] = {"prior": None, "attacks": {"gap": risk, "loss": risk}}
     assert keys({**report, "divergence": {}}) == {**expected, "skipped": {}, "divergence": {}}
     assert report["version"] == 1 and report["samples"] == {"members": 300, "nonmembers": 200}
     assert json.loads(json.dumps(report, allow_nan=False)) == report

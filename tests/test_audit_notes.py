@@ -351,14 +351,15 @@ def test_notes_stand_on_top_of_the_text_and_in_the_json_and_stop_nothing():
     report = audit(Outputs(logits, labels, ~member), attacks=["gap", "loss"])
     (note,) = report.notes
     lines = str(report).splitlines()
-    assert lines[0].startswith("note: members have the larger losses") and max(map(len, lines)) <= 120
-    assert " ".join(" ".join(lines).split()).startswith(f"note: {note} 1,000 samples")
+    assert lines[0].startswith("Is it bad? unclear: the file is probably wrong; read the notes first")
+    assert lines[lines.index("") + 1].startswith("note: members have the larger losses") and max(map(len, lines)) <= 120
+    assert f" note: {note} 1,000 samples" in " ".join(" ".join(lines).split())
     (found,) = report.to_dict()["notes"]
     assert found == {"code": "membership-inverted", "sentence": str(note), "figures": note.figures}
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["notes"] == [found]
     assert list(report.attacks) == ["gap", "loss"]
     quiet = audit(Outputs(logits, labels, member), attacks="gap")
-    assert quiet.to_dict()["notes"] == [] and str(quiet).startswith("1,000 samples")
+    assert quiet.to_dict()["notes"] == [] and "\n\n1,000 samples" in str(quiet) and "note:" not in str(quiet)
 
 
 def test_the_shadows_accuracy_stands_beside_the_model_s():

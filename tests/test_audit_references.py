@@ -130,7 +130,10 @@ def test_an_attack_sees_nothing_beyond_the_fused_prediction_but_what_it_names(sm
     given = {"x": np.zeros((300, 2)), "sensitivity": np.zeros((300, 3)), "target": object()}
     audit(outputs, attacks=everything, references=references, **given)
     (evidence,) = seen
-    assert {field.name for field in fields(Evidence)} == {"p", "log_p", "features", "labels", "answers", *OPTIONAL}
+    assert {field.name for field in fields(Evidence)} == {
+        *("p", "log_p", "features", "labels", "answers", "signal", "query_odds", "held"),
+        *OPTIONAL,
+    }
     assert {name for name in OPTIONAL if getattr(evidence, name) is not None} == set(needs)
     assert evidence.features is evidence.p and evidence.p.shape == evidence.log_p.shape == (300, 3)
 

@@ -1,5 +1,6 @@
 """The benchmarks run: what a lent GPU does, on a CPU; cells and data travel in small parts and come back whole."""
 
+import importlib.util
 import pickle
 import re
 import subprocess
@@ -86,3 +87,15 @@ def test_a_lent_gpu_s_script_runs_on_a_cpu(tmp_path):
 @pytest.mark.parametrize("script", ["training", "precision", "archives", "cifar_parts", "schedules"])
 def test_every_benchmark_says_how_it_is_run(script):
     assert f"benchmarks/{script}.py" in (ROOT / "benchmarks" / f"{script}.py").read_text().partition('"""')[2][:600]
+
+
+def test_the_cost_of_an_audit_is_measured_at_every_size(capsys):
+    spec = importlib.util.spec_from_file_location("audit_benchmark", ROOT / "benchmarks" / "audit.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.main(list(benchmark.SIZES), shrunk=500)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(benchmark.SIZES)
+    for line in lines[2:]:
+        file, wall, processor, peak, _ = (float(cell) for cell in line.strip("| ").split(" | ")[1:])
+        assert wall > 0 and processor > 0 and peak > 50 and file < 5

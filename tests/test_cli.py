@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from mialab import __version__, catalogue, cli, fusion
 from mialab import audit as audits
-from mialab.attacks import ALL, VARIANTS
+from mialab.attacks import ALL, SCORES, VARIANTS
 from mialab.audit import Outputs, audit
 from mialab.cli import audit as audit_command
 from mialab.cli import figure
@@ -89,6 +89,7 @@ def test_the_names_kept_for_help_are_those_of_the_package():
     for when, listed in (((), defaults), (("log_confidences",), white_box), (("references",), reference)):
         assert listed == [name for name, one in ALL.items() if one.needs == when and not one.costly]
     assert costly == [name for name, one in ALL.items() if one.costly]
+    assert tuple(catalogue.SCORES) == tuple(SCORES)
     assert set(catalogue.USUAL) == set(ALL) and tuple(VARIANTS) == catalogue.VARIANTS
     assert tuple(figure.DATELESS) == audit_command.FIGURES
     actions = {action.dest: action for action in cli._parser()._subparsers._group_actions[0].choices["audit"]._actions}
@@ -134,10 +135,19 @@ def test_attacks_keep_their_order_and_repetitions_are_dropped(file, tmp_path):
     assert list(json.loads((tmp_path / "out").read_text())["attacks"]) == ["loss", "gap"]
 
 
-def test_skipped_attacks_are_told_with_exit_code_0(file, tmp_path, capsys):
-    assert run(file, "--known", 0, "--attack", "neural-released", "--json", tmp_path / "out") == 0
-    reason = json.loads((tmp_path / "out").read_text())["skipped"]["neural-released"]
-    assert reason and reason in capsys.readouterr().out
+def test_attacks_asked_for_by_name_and_not_run_are_exit_code_2_after_the_report(file, tmp_path, capsys):
+    assert run(file, "--known", 0, "--attack", "gap", "--attack", "neural-released", "--json", tmp_path / "out") == 2
+    report = json.loads((tmp_path / "out").read_text())
+    reason = report["skipped"]["neural-released"]
+    out, err = capsys.readouterr()
+    assert reason and reason in out and "gap" in report["attacks"]
+    assert err == f"mialab: error: asked for by name, and not run: neural-released: {reason}\n"
+
+
+def test_attacks_that_nobody_named_are_skipped_with_exit_code_0(file, capsys):
+    assert run(file, "--known", 0) == 0
+    out, err = capsys.readouterr()
+    assert "neural-released" in out and err == ""
 
 
 def test_fusion_and_white_box_are_harmless_on_a_single_model(tmp_path):

@@ -82,7 +82,7 @@ def test_references_do_not_wait_for_torch(files):
 
 
 def test_attacks_that_lack_references_are_skipped_with_what_to_do(files, capsys):
-    assert run(files[0], "--attack", "lira-online", "--attack", "nasr-paper-x") == 0
+    assert run(files[0], "--attack", "lira-online", "--attack", "nasr-paper-x") == 2
     out = capsys.readouterr().out
     assert "lira-online: needs reference models" in out and "(--reference)" in out
     assert "nasr-paper-x: needs the samples themselves" in out
@@ -100,7 +100,7 @@ def test_samples_without_an_opinion_are_a_note_and_no_warning(made, tmp_path, fi
 BAD = {
     "no such file": ({}, "found no such file"),
     "no member": ({"member": None}, "expected member too"),
-    "no logits": ({"logits": None}, "expected logits (or probabilities) too"),
+    "no logits": ({"logits": None}, "expected logits (or probabilities, losses, scores) too"),
     "fewer samples": ({"logits": np.s_[:, :599], "member": np.s_[:, :599]}, "found 599 samples and 3 classes"),
     "fewer classes": ({"logits": np.s_[:, :, :2]}, "found 600 samples and 2 classes; expected 600 and 3"),
     "other labels": ({"labels": np.s_[::-1]}, "labels of the reference: found"),
@@ -264,7 +264,7 @@ def test_few_non_members_are_drawn_by_auc(made):
 def test_a_figure_of_nothing_is_refused_after_the_table(files, tmp_path, capsys):
     assert run(files[0], "--attack", "lira-online", "--plot", tmp_path / "none.png", "--json", tmp_path / "o.json") == 2
     out, err = capsys.readouterr()
-    assert "skipped" in out and err.count("\n") == 1
+    assert "skipped" in out and err.count("\n") == 2 and "asked for by name, and not run: lira-online" in err
     assert "found no attack that was measured on members and non-members" in err
     assert sorted(os.listdir(tmp_path)) == ["file.npz", "o.json", "ref.npz"]
 

@@ -310,6 +310,42 @@ def test_a_damaged_image_is_named(tiny_folder, content):
     assert len(list(images.rows(torch.arange(10)))) == 1, "others can still be read"
 
 
+def test_hidden_names_among_images_are_passed_over(tiny_folder):
+    before = data.folder(tiny_folder, size=16)
+    for part in ("train", "val"):
+        (tiny_folder / part / ".ipynb_checkpoints").mkdir()
+        (tiny_folder / part / "n01" / ".cache").mkdir()
+        for place in ("n01/._0.JPEG", "n01/.DS_Store", "n01/.cache/0.JPEG", ".DS_Store"):
+            (tiny_folder / part / place).write_bytes(b"no image")
+    after = data.folder(tiny_folder, size=16)
+    assert (after.files, after.class_names) == (before.files, before.class_names)
+    assert len(list(after.rows(torch.arange(14)))) == 1
+
+
+def test_sixteen_bits_are_scaled_and_not_turned_white(tiny_folder):
+    place = tiny_folder / "val" / "n01" / "1.png"
+    (tiny_folder / "val" / "n01" / "1.JPEG").unlink()
+    Image.fromarray(np.full((30, 40), 20 * 257, np.uint16)).save(place)
+    images = data.folder(tiny_folder, size=16)
+    ((x, _),) = images.rows(torch.arange(11, 12))
+    assert x.unique().tolist() == [20]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.float32(0.5), "floating-point numbers.*8 or 16 bits"),
+        (np.int32(70_000), "from 70000 to 70000.*8 or 16 bits"),
+    ],
+)
+def test_numbers_of_no_known_range_are_refused_by_the_file_s_name(tiny_folder, pixels, words):
+    (tiny_folder / "val" / "n01" / "1.JPEG").unlink()
+    Image.fromarray(np.full((30, 40), pixels)).save(tiny_folder / "val" / "n01" / "1.tiff")
+    images = data.folder(tiny_folder, size=16)
+    with pytest.raises(data.DataError, match=f"n01/1.tiff.*{words}"):
+        list(images.rows(torch.arange(10, 14)))
+
+
 @needs_real_data
 def test_real_photographs_stream_from_tiny_imagenet():
     path = Path(REAL) / "tiny-imagenet-10"

@@ -10,7 +10,7 @@ import pytest
 from reference_cases import case, evidence_of, halves, logits_of, world
 
 from mialab import attacks, fusion, metrics
-from mialab.attacks import Evidence, Known, NoOpinion, NotEnough, References, references
+from mialab.attacks import Evidence, Known, NoOpinion, NotEnough, References, reference_files, references
 from mialab.outputs import AuditError, Outputs
 
 NAMES = [name for name, attack in (attacks.ALL | attacks.VARIANTS).items() if attack.needs == ("references",)]
@@ -80,7 +80,7 @@ BAD = {
     "a single model": ({"logits": LOGITS[0]}, r"logits: found shape \[10, 3\]; expected \[shadows, samples, classes\]"),
     "whole ensembles": ({"logits": LOGITS[None]}, r"found shape \[1, 4, 10, 3\]; .*fuse each ensemble first"),
     "no shadows": ({"logits": LOGITS[:0], "member": MEMBER[:0]}, "no shadows"),
-    "one class": ({"logits": LOGITS[..., :1]}, "1 classes; expected at least 2"),
+    "one class": ({"logits": LOGITS[..., :1]}, "labels: found 2 .*0 to 1"),
     "NaN": ({"logits": put(LOGITS, (2, 3, 1), np.nan)}, "found nan at shadow 2, sample 3, class 1"),
     "member turned": ({"member": MEMBER.T}, r"member: found shape \[10, 4\]; expected \[4, 10\]; use member.T"),
     "the target's member": ({"member": MEMBER[0]}, r"found shape \[10\]; expected \[4, 10\]; one row per shadow"),
@@ -100,7 +100,7 @@ def test_bad_arrays_are_refused_in_one_line_from_memory_and_from_a_file(name, tm
     if name != "one class":  # against the outputs' classes it fails earlier
         np.savez(tmp_path / "ref.npz", **arrays)
         with pytest.raises(AuditError, match=message) as caught:
-            references.read(tmp_path / "ref.npz", OUTPUTS)
+            reference_files.read(tmp_path / "ref.npz", OUTPUTS)
         assert str(caught.value).startswith(f"{tmp_path / 'ref.npz'}: ")
 
 
@@ -130,7 +130,7 @@ def test_a_file_holds_logits_or_probabilities_and_needs_no_labels(tmp_path):
     p = fusion.softmax(LOGITS)
     np.savez(tmp_path / "logits.npz", logits=LOGITS, member=MEMBER, note=np.array([{}], dtype=object))
     np.savez(tmp_path / "p.npz", probabilities=p, member=MEMBER.astype(int), labels=LABELS)
-    one, other = (references.read(tmp_path / name, OUTPUTS) for name in ("logits.npz", "p.npz"))
+    one, other = (reference_files.read(tmp_path / name, OUTPUTS) for name in ("logits.npz", "p.npz"))
     assert (one.logits == LOGITS).all() and (one.member == MEMBER).all() and (one.labels == LABELS).all()
     np.testing.assert_allclose(one.log_odds, other.log_odds, atol=1e-5)
 
@@ -143,15 +143,18 @@ def test_a_file_on_other_samples_is_refused(tmp_path):
         ),
         "classes": ({"logits": LOGITS[..., :2]}, "found 10 samples and 2 classes; expected 10 and 3"),
         "order": ({"labels": np.roll(LABELS, 1)}, "labels of the reference: found .* same order"),
-        "nothing": ({"member": None}, r"found logits; expected member too; save it with .*logits=..., member=...\)"),
+        "nothing": (
+            {"member": None},
+            r"found logits; expected member too; save it with .*logits=..., labels=..., member=...\)",
+        ),
     }
     for name, (changed, message) in wrong.items():
         arrays = {"logits": LOGITS, "member": MEMBER, **changed}
         np.savez(tmp_path / f"{name}.npz", **{key: array for key, array in arrays.items() if array is not None})
         with pytest.raises(AuditError, match=message):
-            references.read(tmp_path / f"{name}.npz", OUTPUTS)
+            reference_files.read(tmp_path / f"{name}.npz", OUTPUTS)
     with pytest.raises(AuditError, match="found no such file"):
-        references.read(tmp_path / "absent.npz", OUTPUTS)
+        reference_files.read(tmp_path / "absent.npz", OUTPUTS)
 
 
 def test_references_made_in_memory_are_checked_against_outputs_too():

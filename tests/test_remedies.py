@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mialab.attacks import References, references
+from mialab.attacks import References, reference_files
 from mialab.audit import AuditError, Outputs, audit, read
 from mialab.fusion import softmax
 
@@ -39,7 +39,7 @@ OUTPUTS = [  # what is changed, words that must occur, words that must not
     ({"labels": LABELS + 1}, ["numbered from 1 to 5", "labels - 1"], ["recode", "drop"]),
     ({"labels": 10 * LABELS}, ["np.unique(labels, return_inverse=True)[1]"], ["labels - 1", "drop"]),
     ({"labels": put(LABELS, 3, 7)}, ["outputs of all 8 classes"], ["labels - 1"]),
-    ({"labels": None}, ["found nothing (None)", "give the array labels"], ["object", "astype"]),
+    ({"logits": Z[:, 0], "labels": 2 * (LABELS % 2) - 1}, ["(labels > 0).astype(int)"], ["drop"]),
     # membership
     ({"member": np.where(MEMBER, "train", "test")}, ["(member == 'train').astype(int)"], ["np.unique"]),
     ({"member": np.where(MEMBER, "yes", "no")}, ["(member == 'yes').astype(int)"], ["'train'"]),
@@ -50,14 +50,16 @@ OUTPUTS = [  # what is changed, words that must occur, words that must not
     ({"logits": Z.T}, ["use logits.T"], ["one entry per sample"]),
     ({"logits": np.moveaxis(ENSEMBLE, 0, -1)}, ["np.moveaxis(logits, -1, 0) if models are the last"], ["one entry"]),
     ({"logits": np.swapaxes(ENSEMBLE, 1, 2)}, ["np.swapaxes(logits, 1, 2)"], ["one entry"]),
-    ({"logits": Z[:, 0]}, ["binary", "np.stack([0 * logits, logits], -1)"], ["reshape"]),
-    ({"logits": Z[:, :1]}, ["np.concatenate([0 * logits, logits], -1)"], ["reshape", "[1 - p, p]"]),
-    ({"logits": ENSEMBLE[None]}, ["augmentations", "mean"], ["reshape"]),
+    ({"logits": Z[:, 0]}, ["outputs of all 5 classes"], ["reshape"]),
+    ({"logits": Z[:, :1]}, ["outputs of all 5 classes"], ["reshape", "[1 - p, p]"]),
+    ({"logits": np.moveaxis(ENSEMBLE, 0, 1)}, ["several queries, logits[None]"], ["reshape"]),
+    ({"logits": ENSEMBLE[None, None]}, ["augmentations", "mean"], ["reshape"]),
     ({"logits": put(Z, (3, 1), np.nan)}, ["drop such samples (1 of 60)"], ["np.delete"]),
     ({"logits": put(ENSEMBLE, 1, np.nan)}, ["np.delete(logits, 1, axis=0)", "60 of its 60"], ["such samples"]),
     ({"logits": put(Z, 3, -np.inf)}, ["drop such samples (1 of 60)"], ["overflowed"]),
     ({"logits": put(Z, (3, 1), np.inf)}, ["overflowed", "float32"], []),
     ({"logits": None}, ["found nothing (None)", "give the array logits"], ["object"]),
+    ({"member": None}, ["found nothing (None)", "give the array member"], ["object"]),
     ({"logits": Z.astype(complex)}, ["logits.real"], []),
     ({"logits": [[1.0, 2.0], [1.0]]}, ["as many numbers"], []),
     ({"logits": torch.from_numpy(Z).bfloat16()}, ["logits.detach().float().cpu()"], ["\n"]),
@@ -67,8 +69,8 @@ OUTPUTS = [  # what is changed, words that must occur, words that must not
 PROBABILITIES = [
     (np.round(P, 1), ["np.clip(probabilities, 0, None)", "probabilities.sum(-1, keepdims=True)"], ["logits"]),
     (put(P, (3, 1), -1e-9), ["np.clip(probabilities, 0, None)"], ["logits"]),
-    (P[:, 0], ["np.stack([1 - probabilities, probabilities], -1)"], ["0 *"]),
-    (P[:, :1], ["[1 - p, p]"], ["0 *"]),
+    (P[:, 0], ["outputs of all 5 classes"], ["0 *"]),
+    (Z[:, :1], ["one output per sample", "call the array logits"], ["0 *"]),
     (100 * P, ["probabilities / 100"], ["raw outputs"]),
     (np.log(P), ["log-probabilities", "call the array logits"], ["clip"]),
     (1 / (1 + np.exp(-3 * Z)), ["one sigmoid per class", "class by class"], ["clip"]),
@@ -78,9 +80,8 @@ PROBABILITIES = [
 ]
 REFERENCES = [
     ({"logits": put(SHADOWS, 2, np.nan)}, ["np.delete(logits, 2, axis=0) and from member"], ["drop such samples"]),
-    ({"logits": SHADOWS[:, :, 0]}, ["every class's output", "np.stack([0 * logits, logits], -1)"], ["reshape"]),
+    ({"logits": SHADOWS[:, :, 0]}, ["one number per sample", "call the array losses"], ["reshape"]),
     ({"logits": SHADOWS[0]}, ["one shadow as logits[None]"], ["reshape"]),
-    ({"logits": np.stack([SHADOWS] * 2, 2)}, ["augmentations", "logits.mean(axis=2)"], ["fuse each", "reshape"]),
     ({"logits": np.stack([SHADOWS] * 2, 1)}, ["fuse each ensemble first"], ["reshape"]),
     ({"logits": np.swapaxes(SHADOWS, 0, 1)}, ["np.swapaxes(logits, 0, 1)"], ["audited samples;"]),
     ({"logits": np.swapaxes(SHADOWS, 1, 2)}, ["np.swapaxes(logits, 2, 1)"], []),
@@ -112,7 +113,7 @@ def test_probabilities_are_refused_with_what_to_do(given, words, never):
 def test_references_are_refused_with_what_to_do(changed, words, never, tmp_path):
     np.savez(tmp_path / "ref.npz", **{"logits": SHADOWS, "member": INSIDE, **changed})
     with pytest.raises(AuditError) as caught:
-        references.read(tmp_path / "ref.npz", Outputs(Z, LABELS, MEMBER))
+        reference_files.read(tmp_path / "ref.npz", Outputs(Z, LABELS, MEMBER))
     says(str(caught.value), words, never)
 
 

@@ -20,6 +20,7 @@ ROOMS = (
     ("cells",),
     ("ensembles",),
     ("defenses",),
+    ("own_model", "references"),
     ("audit", "masking"),
     ("attacks",),
     ("training",),
@@ -27,6 +28,9 @@ ROOMS = (
     ("engine",),
     (
         "outputs",
+        "per_sample",
+        "reading",
+        "table",
         "remedies",
         "fusion",
         "metrics",

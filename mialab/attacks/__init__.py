@@ -1,8 +1,9 @@
 """Membership inference attacks: arrays in, one score per sample out; higher = more likely a member.
 
-`ALL` maps each name to its `Attack`, `VARIANTS` the names of further versions of LiRA and RMIA, `QUERIES` those of
-attacks that ask the model itself; `get` looks one up in all three. An attack that learns sees membership of the known
-samples only, and scores every sample. One with `needs` says what is lacking; a costly one is run only when asked for.
+`ALL` maps each name to its `Attack`, `VARIANTS` the names of further versions of LiRA and RMIA, `SCORES` those of
+attacks on a score per sample, `QUERIES` those of attacks that ask the model itself; `get` looks one up in all four. An
+attack that learns sees membership of the known samples only, and scores every sample. One with `needs` says what is
+lacking; a costly one is run only when asked for.
 
 An attack of one's own is a subclass of `Attack` with a `name` and `score(evidence, known, seed)`, or `from_function`.
 The functions behind `QUERIES`, with all their settings, stand in `label_only`, `boundary` and `gradients`, which import
@@ -18,18 +19,21 @@ from mialab import catalogue
 from mialab.attacks import asking, lira, nasr, neural, rmia, samia, shadow, thresholds, vulnerability, white_box
 from mialab.attacks.base import Attack, Evidence, Known, from_function
 from mialab.attacks.lacking import NoOpinion, NotEnough
+from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References
 from mialab.names import unknown
 
 __all__ = [
     "ALL",
     "QUERIES",
+    "SCORES",
     "VARIANTS",
     "Attack",
     "Evidence",
     "Known",
     "NoOpinion",
     "NotEnough",
+    "ReferenceScores",
     "References",
     "from_function",
     "get",
@@ -52,6 +56,7 @@ def _registered(names: Iterable[str], attacks: Iterable[Kind]) -> dict[str, Kind
 MODULES = (thresholds, vulnerability, neural, white_box, nasr, shadow, samia, lira, rmia)
 ALL: dict[str, Attack] = _registered(catalogue.USUAL, (attack for module in MODULES for attack in module.ATTACKS))
 VARIANTS: dict[str, Attack] = _registered(catalogue.VARIANTS, (*lira.VARIANTS, *rmia.VARIANTS))
+SCORES = _registered(catalogue.SCORES, thresholds.OF_SCORES)
 QUERIES = _registered(catalogue.QUERIES, asking.ATTACKS)
 
 
@@ -62,7 +67,7 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> Attack:
     """The attack of that name; ValueError listing close names where there is none."""
-    attacks = ALL | VARIANTS | QUERIES
+    attacks = ALL | VARIANTS | SCORES | QUERIES
     if name not in attacks:
         raise ValueError(unknown("attack", name, attacks))
     return attacks[name]

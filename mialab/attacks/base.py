@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from mialab.attacks.lacking import NotEnough
-from mialab.attacks.references import References
+from mialab.attacks.reference_scores import ReferenceScores
+from mialab.attacks.references import References, log_p
+from mialab.fusion import Rows, by_rows, log_odds
+from mialab.per_sample import Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,8 +80,10 @@ class Known:
 class Evidence:
     """What an attacker holds on n samples: the fused prediction, a neural attack's input, and the true labels.
 
-    The samples come in no order that means anything. The last five are held by some attackers only, and are what an
-    attack's `needs` name.
+    The samples come in no order that means anything. Five fields from `log_confidences` on are held by some attackers
+    only, and are what an attack's `needs` name. Of very many samples and classes the first two are no arrays, but
+    `mialab.fusion.Rows`, and the third is the first. Of a score per sample (`mialab.per_sample`) the first three are
+    empty, and there is a `signal`; `held` says which of `READS` there are.
     """
 
     p: np.ndarray  # float64 [n, classes]: the fused confidences by plain arithmetic
@@ -89,8 +94,11 @@ class Evidence:
     log_confidences: np.ndarray | None = None  # float [models, n, classes]: each model's own log-probabilities
     x: np.ndarray | None = None  # [n, ...]: the samples themselves
     sensitivity: np.ndarray | None = None  # float [n, classes]: how far p moves per unit of noise in x
-    references: References | None = None  # outputs of models trained on random halves, with their membership
+    references: References | ReferenceScores | None = None  # outputs of models trained on random halves
     target: AskedModel | None = None  # the model itself, to be asked
+    signal: Signal | None = None  # a score per sample, instead of outputs
+    query_odds: np.ndarray | None = None  # float64 [n, queries]: log-odds of each of several queries
+    held: frozenset[str] = frozenset({"outputs", "labels", "signal", "losses"})
 
     def __post_init__(self) -> None:
         if self.answers is None:
@@ -101,6 +109,22 @@ class Evidence:
         """Whether the answer is the label, bool [n]."""
         right: np.ndarray = self.answers == self.labels
         return right
+
+    @property
+    def odds(self) -> np.ndarray:
+        """Log-odds of the true class, or the score per sample: float64 [n]."""
+        if self.signal is not None:
+            return self.signal.odds
+        return by_rows(log_odds, self.log_p, self.labels, key="odds")
+
+    @property
+    def true_log_p(self) -> np.ndarray:
+        """Log-probability of the true class, precise near 0: float64 [n]."""
+        return log_p(self.odds) if self.signal is None else self.signal.log_p
+
+    def lacks(self, reads: tuple[str, ...]) -> str | None:
+        """What to give for an attack that reads these; None where all of it is held."""
+        return next((READS[name] for name in reads if name not in self.held), None)
 
     def need(self, name: str) -> Any:
         """What is held under the name of an optional field; NotEnough, with what to give, where it is not."""
@@ -116,17 +140,27 @@ class Evidence:
     def reordered(self, order: np.ndarray) -> Evidence:
         """The same samples in another order, row i being row order[i] of this one; int [n]."""
         changed: dict[str, Any] = {}
-        for name in (field.name for field in fields(self) if field.name != "target"):
+        for name in (field.name for field in fields(self) if field.name not in ("target", "held")):
             held = getattr(self, name)
             if name == "features" and held is self.p:
                 changed[name] = changed["p"]
             elif name == "references":
                 changed[name] = held and held.reordered(order)
+            elif name == "signal":
+                changed[name] = held and Signal(held.odds[order], held.log_p[order])
             elif held is not None:
-                changed[name] = held[:, order] if name == "log_confidences" else held[order]
+                by_order = held.reordered if isinstance(held, Rows) else held.__getitem__
+                changed[name] = held[:, order] if name == "log_confidences" else by_order(order)
         return replace(self, **changed)
 
 
+READS = {
+    "outputs": "needs an output per class: give logits or probabilities",
+    "labels": "needs the true classes: give labels",
+    "signal": "needs the true classes, or one number per sample: give labels, losses or scores",
+    "losses": "needs a loss: give logits or probabilities with labels, or losses",
+    "scores": "is for one score per sample: give scores",
+}
 REMEDIES = {
     "log_confidences": "needs each model's own log-probabilities: give every model's outputs, not the fused ones alone",
     "x": "needs the samples themselves: give their inputs x in the order of the labels",
@@ -142,16 +176,17 @@ class Attack(ABC):
     A subclass has a `name` and `score`; `from_function` makes one of a plain function. Explained in the chapter "The
     attack suite", each attack in the appendix "Attacks".
 
-    learns: it needs known samples. needs: optional fields of `Evidence` without which it cannot score. costly: it takes
-    minutes, or thousands of queries, and runs only when asked for by name. log_odds: its scores are log-odds of
-    membership, so that a loss can be told. version: raised when its scores change, so that results kept of it are
-    computed anew. epoch: which of several epochs' scores count: those that tell the known samples apart best ("best";
-    the last ones where no two sides are known), or the last ones ("last").
+    learns: it needs known samples. reads: what it looks at, of `READS`. needs: optional fields of `Evidence` without
+    which it cannot score. costly: it takes minutes, or thousands of queries, and runs only when asked for by name.
+    log_odds: its scores are log-odds of membership, so that a loss can be told. version: raised when its scores change,
+    so that results kept of it are computed anew. epoch: which of several epochs' scores count: those that tell the
+    known samples apart best ("best"; the last ones where no two sides are known), or the last ones ("last").
     """
 
     name: str
     version: int = 1
     learns: bool = False
+    reads: tuple[str, ...] = ("outputs", "labels")
     needs: tuple[str, ...] = ()
     costly: bool = False
     log_odds: bool = False
@@ -185,6 +220,7 @@ class FunctionAttack(Attack):
     log_odds: bool = False
     epoch: Literal["best", "last"] = BEST
     every_epoch: Score | None = None
+    reads: tuple[str, ...] = ("outputs", "labels")
 
     def score(self, evidence: Evidence, known: Known, seed: int) -> np.ndarray:
         return self.function(evidence, known, seed)
@@ -203,9 +239,10 @@ def from_function(
     costly: bool = False,
     log_odds: bool = False,
     every_epoch: Score | None = None,
+    reads: tuple[str, ...] = ("outputs", "labels"),
 ) -> Attack:
     """The attack whose score is `score(evidence, known, seed)`; the other arguments are those of `Attack`.
 
     every_epoch: the same with scores for every epoch of the attack's training, the last of which are `score`'s.
     """
-    return FunctionAttack(name, score, learns, needs, version, costly, log_odds, every_epoch=every_epoch)
+    return FunctionAttack(name, score, learns, needs, version, costly, log_odds, every_epoch=every_epoch, reads=reads)

@@ -14,6 +14,9 @@ against     `tail` (default): -log of the probability OUT of log-odds as high or
             keeps the surest apart, where 1 - p would tie them all at 1. `density`: -log of the density OUT, as
             released: two-sided, so that unusually low log-odds speak for membership too.
 centre      `mean` (default), as in Algorithm 1; `median`, as released. Spreads are about the mean in either case.
+queries     of several queries per sample, such as augmentations: `each` (default) has a Gaussian of its own and the
+            mean of their scores counts, as the released scripts have it (queries taken as independent); `averaged`:
+            the mean log-odds of all queries are one number.
 
 Scores are float64 and finite. A sample's score depends on the target's answer to it and on the shadows alone; a sample
 with too few shadows gets the median score. Explained in the chapter "LiRA".
@@ -31,11 +34,15 @@ from scipy.special import log_ndtr
 from mialab.attacks.base import Attack, Evidence, Known
 from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.references import enough, with_median
-from mialab.fusion import log_odds
 
 FEWEST_FOR_VARIANCE = 4  # on a side, for a variance of the sample's own: its root is then known within 40 %; our choice
 LEAST_DEVIATION = 1e-6  # of log-odds, in nats: what float32 logits round away
-CHOICES = {"variance": ("own", "in"), "against": ("tail", "density"), "centre": ("mean", "median")}  # default first
+CHOICES = {  # default first
+    "variance": ("own", "in"),
+    "against": ("tail", "density"),
+    "centre": ("mean", "median"),
+    "queries": ("each", "averaged"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ class Lira(Attack):
     variance: str = "own"
     against: str = "tail"
     centre: str = "mean"
+    queries: str = "each"
     name: str = field(init=False)
+    reads = ("signal",)
     needs = ("references",)
 
     def __post_init__(self) -> None:
@@ -69,15 +78,22 @@ class Lira(Attack):
         references = evidence.need("references")
         fewest, remedy = (1, DESIGN) if self.fixed else (FEWEST_FOR_VARIANCE, f"{DESIGN}, or use a fixed variance")
         fine = enough(references, inside=fewest * self.online, outside=fewest, remedy=remedy)
-        found = log_odds(evidence.log_p, evidence.labels)
-        outside = self._gaussian(references.log_odds, ~references.member)
-        if self.online:
-            inside = self._gaussian(references.log_odds, references.member)
-            outside = outside if self.variance == "own" else Gaussian(outside.centre, inside.deviation)
-            scores = _log_density(found, inside) - _log_density(found, outside)
-        else:
-            scores = -log_ndtr(-outside.z(found)) if self.against == "tail" else -_log_density(found, outside)
-        return with_median(scores, fine)
+        if evidence.query_odds is None or references.query_odds is None:
+            return with_median(self._scores(evidence.odds, references.log_odds, references.member), fine)
+        own, shadows = evidence.query_odds, references.query_odds
+        if self.queries == "averaged":
+            return with_median(self._scores(own.mean(axis=1), shadows.mean(axis=2), references.member), fine)
+        each = [self._scores(own[:, k], shadows[:, :, k], references.member) for k in range(own.shape[1])]
+        return with_median(np.mean(each, axis=0), fine)
+
+    def _scores(self, found: np.ndarray, shadows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """Scores of log-odds [n] beside those of shadows [shadows, n], and their membership likewise."""
+        outside = self._gaussian(shadows, ~member)
+        if not self.online:
+            return -log_ndtr(-outside.z(found)) if self.against == "tail" else -_log_density(found, outside)
+        inside = self._gaussian(shadows, member)
+        outside = outside if self.variance == "own" else Gaussian(outside.centre, inside.deviation)
+        return _log_density(found, inside) - _log_density(found, outside)
 
     def _gaussian(self, values: np.ndarray, side: np.ndarray) -> Gaussian:
         """The Gaussian of each sample's values [shadows, n] on one side; what samples without shadows get is unused."""
@@ -129,4 +145,5 @@ RELEASED = (
     Lira(online=False, against="density", centre="median"),
     Lira(online=False, fixed=True, against="density", centre="median"),
 )
-VARIANTS = (*ONE_CHOICE, *RELEASED)
+AVERAGED = tuple(Lira(online, fixed, queries="averaged") for fixed in (False, True) for online in (True, False))
+VARIANTS = (*AVERAGED, *ONE_CHOICE, *RELEASED)

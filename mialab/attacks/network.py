@@ -73,4 +73,5 @@ class Network:
         for layer, slope, inputs in zip(self.layers[::-1], self.slopes[::-1], values[::-1], strict=True):
             np.matmul(inputs.T, error, out=slope[:-1])
             error.sum(axis=0, out=slope[-1])
-            error = (error @ layer[:-1].T) * (inputs > 0)
+            if inputs is not values[0]:  # nobody asks for that of the network's own inputs
+                error = (error @ layer[:-1].T) * (inputs > 0)

@@ -17,6 +17,7 @@ In none is the label an input. Scores are log-odds: 0 is the boundary. Explained
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,11 +26,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mialab.attacks.base import Evidence, Known, from_function
-from mialab.attacks.lacking import NotEnough
+from mialab.attacks.lacking import NoOpinion, NotEnough
 from mialab.attacks.network import Network
+from mialab.fusion import Rows, by_rows
 from mialab.seeds import derive
 
 EPOCHS = 30
+SURE = 1e-5  # what is left beside the likeliest class, below which a network sees nothing of it
+MOST_SURE = 0.5  # share of such samples, from which on it is worth a remark
 FEWEST_PAIRS = 8  # known members, and as many non-members, without which no network is trained
 
 
@@ -58,7 +62,8 @@ def pooled(variant: Variant, evidence: Evidence, known: Known, seed: int, *, eve
     pairs = _sides(evidence, known).min(axis=1)
     if pairs[pairs >= variant.fewest].sum() < FEWEST_PAIRS:
         raise NotEnough(_reason(variant))
-    return _answers(variant, evidence, known, _inputs(evidence), _rng(seed, variant.name), every_epoch)
+    _remark_on_sure(evidence)
+    return _answers(variant, evidence, known, evidence.features, _rng(seed, variant.name), every_epoch)
 
 
 def per_class(
@@ -68,23 +73,33 @@ def per_class(
     classes = np.flatnonzero(_sides(evidence, known).min(axis=1) >= variant.fewest)
     if not len(classes):
         raise NotEnough(_reason(variant))
-    scores, inputs = np.zeros((EPOCHS if every_epoch else 1, len(evidence.labels))), _inputs(evidence)
+    _remark_on_sure(evidence)
+    scores = np.zeros((EPOCHS if every_epoch else 1, len(evidence.labels)))
     for label in classes.tolist():
         alike, taught = evidence.labels == label, known.part(evidence.labels[known.rows] == label)
         rng = _rng(seed, variant.name, label)
-        scores[:, alike] = _answers(variant, evidence, taught, inputs[alike], rng, every_epoch)
+        scores[:, alike] = _answers(variant, evidence, taught, evidence.features[alike], rng, every_epoch)
     return scores if every_epoch else scores[0]
 
 
 def _answers(
-    variant: Variant, evidence: Evidence, known: Known, asked: np.ndarray, rng: np.random.Generator, every_epoch: bool
+    variant: Variant,
+    evidence: Evidence,
+    known: Known,
+    asked: np.ndarray | Rows,
+    rng: np.random.Generator,
+    every_epoch: bool,
 ) -> np.ndarray:
     """What a network trained on the known samples says of the inputs asked, at its end or after every epoch."""
     if not every_epoch:
-        return _train(variant, evidence, known, rng)(asked)
+        return _asked(_train(variant, evidence, known, rng), asked)
     rows: list[np.ndarray] = []
-    _train(variant, evidence, known, rng, after_epoch=lambda network: rows.append(network(asked)))
+    _train(variant, evidence, known, rng, after_epoch=lambda network: rows.append(_asked(network, asked)))
     return np.stack(rows)
+
+
+def _asked(network: Network, inputs: np.ndarray | Rows) -> np.ndarray:
+    return by_rows(lambda some: network(np.asarray(some, dtype=np.float32)), inputs)
 
 
 def _train(
@@ -95,12 +110,18 @@ def _train(
     *,
     after_epoch: Callable[[Network], None] | None = None,
 ) -> Network:
-    inputs, truth = _inputs(evidence)[known.rows], known.member.astype(np.float32)
+    inputs, truth = _inputs(evidence, known.rows), known.member.astype(np.float32)
     network = Network((inputs.shape[1], *variant.hidden), rng)
+    if variant.batch is None:  # the same samples in every step: gathered once, as they may be many
+        (places,) = _batches(variant, evidence, known, rng)
+        inputs, truth = inputs[places], truth[places]
     with threadpool_limits(1, "blas"):  # on matrices this small more threads only wait for each other
         for _ in range(EPOCHS):
-            for places in _batches(variant, evidence, known, rng):
-                network.step(inputs[places], truth[places])
+            if variant.batch is None:
+                network.step(inputs, truth)
+            else:
+                for places in _batches(variant, evidence, known, rng):
+                    network.step(inputs[places], truth[places])
             if after_epoch is not None:
                 after_epoch(network)
     return network
@@ -138,8 +159,19 @@ def _sides(evidence: Evidence, known: Known) -> np.ndarray:
     return np.bincount(group, minlength=2 * evidence.log_p.shape[1]).reshape(-1, 2)
 
 
-def _inputs(evidence: Evidence) -> np.ndarray:
-    return np.asarray(evidence.features, dtype=np.float32)
+def _inputs(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
+    """What the network sees of some samples, float32 [k, inputs]."""
+    if isinstance(evidence.features, Rows):
+        return np.asarray(evidence.features.reordered(rows), dtype=np.float32)
+    return np.asarray(evidence.features[rows], dtype=np.float32)
+
+
+def _remark_on_sure(evidence: Evidence) -> None:
+    """Say so where nearly all confidences are 0 or 1 to as many digits as a network of float32 can tell apart."""
+    blind = float((evidence.features.max(axis=1) > 1 - SURE).mean())
+    if blind > MOST_SURE:
+        text = f"{blind:.0%} of confidences are 0 or 1 to five digits, and the confidences are all that"
+        warnings.warn(f"{text} these attacks see: those on loss or log-odds see more", NoOpinion, stacklevel=2)
 
 
 def _reason(variant: Variant) -> str:
@@ -160,6 +192,7 @@ ATTACKS = tuple(
         learns=True,
         log_odds=True,
         every_epoch=partial(score, variant, every_epoch=True),
+        reads=("outputs", "labels") if variant is PER_CLASS else ("outputs",),
     )
     for variant, score in ((PUBLISHED, pooled), (RELEASED, pooled), (PER_CLASS, per_class))
 )

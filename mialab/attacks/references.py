@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,22 +23,47 @@ from mialab.outputs import (
     class_indices,
     finite,
     logarithms,
+    logarithms_by_query,
     membership,
-    read_npz,
+    over_queries,
+    queries,
     scores,
     sensitivities,
+    shape_of,
     softmaxes,
+    two_outputs,
 )
+from mialab.per_sample import Scores
 
 MOST_WITHOUT_OPINION = 0.1  # of the samples; with more of them an attack is not worth its name
 
 
+class Design:
+    """Which shadows were trained on which samples: member, bool [shadows, samples]."""
+
+    member: np.ndarray
+
+    @cached_property
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many shadows were trained with each sample, and how many without it: int64 [samples] each."""
+        inside = self.member.sum(axis=0)
+        return inside, len(self.member) - inside
+
+    def __str__(self) -> str:
+        inside, outside = (f"{side.min()} to {side.max()}" for side in self.counts)
+        return (
+            f"{len(self.member)} reference models; each sample in the training sets of {inside}, outside of {outside}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
-class References:
+class References(Design):
     """What shadows answered on the audited samples, and which of these each of them was trained on.
 
     logits: numbers [shadows, samples, classes], the samples in the order of the audited outputs.
     member: [shadows, samples], 1 or True where the shadow was trained on the sample (IN), else 0 or False (OUT).
+        Of several queries per sample [shadows, samples, queries, classes]: kept are the logarithms of their mean
+        confidences, and `query_odds`.
     labels: the true classes [samples].
     sensitivity: how far each probability moves under noise [shadows, samples, classes], as
         `mialab.attacks.sensitivity` measures it; None where nobody asked.
@@ -49,17 +74,25 @@ class References:
     member: np.ndarray
     labels: np.ndarray
     sensitivity: np.ndarray | None = None
+    query_odds: np.ndarray | None = field(default=None, init=False)  # float64 [shadows, samples, queries]
 
     def __post_init__(self):
-        logits = finite(scores("logits", self.logits, "shadows", ruled_out=True))
+        given = self.logits
+        if len(shape_of(given)) > 2:
+            given = two_outputs("logits", given, np.zeros_like)
+        by_query = queries("logits", given, "shadows") if len(shape_of(given)) == 4 else None
+        if by_query is not None and shape_of(self.labels)[:1] not in (by_query.shape[1:2], ()):
+            found = f"found shape {list(by_query.shape)}; expected [shadows, samples, classes]"
+            raise AuditError(f"logits: {found}; of whole ensembles fuse each ensemble first")
+        given = given if by_query is None else over_queries(by_query)
+        logits = finite(scores("logits", given, "shadows", ruled_out=True))
         shadows, samples, classes = logits.shape
-        member = membership(self.member, (shadows, samples))
-        if (full := member.all(axis=1)).any():
-            found = f"shadow {np.argmax(full)} trained on every sample"
-            raise AuditError(f"member: found {found}; expected some left out; train shadows on random halves")
+        member = checked_member(self.member, (shadows, samples))
         labels = class_indices(self.labels, samples, classes)
         for name, array in (("logits", logits), ("member", member), ("labels", labels)):
             object.__setattr__(self, name, array)
+        if by_query is not None:
+            object.__setattr__(self, "query_odds", odds_by_query(by_query, labels))
         if self.sensitivity is not None:
             moved = sensitivities("sensitivity of the reference", self.sensitivity, logits.shape)
             object.__setattr__(self, "sensitivity", moved)
@@ -67,6 +100,10 @@ class References:
     @classmethod
     def from_probabilities(cls, probabilities, member, labels) -> References:
         """The same from softmax outputs [shadows, samples, classes], a zero raised as `Outputs` raises it."""
+        if len(shape_of(probabilities)) > 2:
+            probabilities = two_outputs("probabilities", probabilities, lambda p: 1 - p)
+        if len(shape_of(probabilities)) == 4:
+            return cls(logarithms_by_query("probabilities", probabilities, "shadows"), member, labels)
         return cls(logarithms(softmaxes("probabilities", probabilities, "shadows")), member, labels)
 
     @classmethod
@@ -101,46 +138,35 @@ class References:
         """Log-probabilities of the true class, float64 [shadows, samples]."""
         return log_p(self.log_odds)
 
-    @cached_property
-    def counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many shadows were trained with each sample, and how many without it: int64 [samples] each."""
-        inside = self.member.sum(axis=0)
-        return inside, len(self.member) - inside
-
     def reordered(self, order: np.ndarray) -> References:
         """The same with the samples in another order: sample i is sample order[i] of these; int [samples]."""
         moved = None if self.sensitivity is None else self.sensitivity[:, order]
         turned = References(self.logits[:, order], self.member[:, order], self.labels[order], moved)
         turned.__dict__["log_odds"] = self.log_odds[:, order]  # found once for all audits on these shadows
+        if self.query_odds is not None:
+            object.__setattr__(turned, "query_odds", self.query_odds[:, order])
         return turned
 
-    def check(self, outputs: Outputs) -> None:
+    def check(self, outputs: Outputs | Scores) -> None:
         """Raise AuditError unless these are outputs on the very samples and classes of `outputs`."""
-        _same_samples(self.logits.shape, outputs)
-        _same_labels(self.labels, outputs)
-
-    def __str__(self) -> str:
-        inside, outside = (f"{side.min()} to {side.max()}" for side in self.counts)
-        return (
-            f"{len(self.member)} reference models; each sample in the training sets of {inside}, outside of {outside}"
-        )
+        same_samples(self.logits.shape, outputs)
+        if outputs.labelled:
+            _same_labels(self.labels, outputs)
 
 
-def read(path, outputs: Outputs) -> References:
-    """References for the audited `outputs` from an .npz file with `logits` or `probabilities`, and `member`.
+def checked_member(member, shape: tuple[int, int]) -> np.ndarray:
+    """Membership as bool [shadows, samples]; AuditError where a shadow was trained on every sample."""
+    found = membership(member, shape)
+    if (full := found.all(axis=1)).any():
+        seen = f"shadow {np.argmax(full)} trained on every sample"
+        raise AuditError(f"member: found {seen}; expected some left out; train shadows on random halves")
+    return found
 
-    Labels are the outputs'; labels in the file are only compared with them, as a guard against another order of the
-    samples. Nothing in the file is executed. Raises AuditError.
-    """
 
-    def made(logits=None, probabilities=None, *, member, labels=None):
-        make, given = (References, logits) if probabilities is None else (References.from_probabilities, probabilities)
-        _same_samples(np.shape(given), outputs)
-        if labels is not None:
-            _same_labels(labels, outputs)
-        return make(given, member, outputs.labels)
-
-    return read_npz(path, made, ("member",), optional=("labels",))
+def odds_by_query(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Log-odds of each query: logits [models, samples, queries, classes] to float64 [models, samples, queries]."""
+    each = [[log_odds(one[:, k], labels) for k in range(one.shape[1])] for one in logits]
+    return np.stack([np.stack(rows, axis=1) for rows in each])
 
 
 def log_p(odds: np.ndarray) -> np.ndarray:
@@ -148,7 +174,7 @@ def log_p(odds: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0, -odds)
 
 
-def enough(references: References, *, inside: int = 0, outside: int = 0, remedy: str = DESIGN) -> np.ndarray:
+def enough(references: Design, *, inside: int = 0, outside: int = 0, remedy: str = DESIGN) -> np.ndarray:
     """Marks samples with that many shadows trained with and without them, bool [samples].
 
     Warns, with the number, if some have fewer; raises NotEnough, with the remedy, if more than a tenth have.
@@ -180,14 +206,22 @@ def _stacked(fused: list[np.ndarray]) -> np.ndarray:
     return np.stack(fused) if fused else np.empty((0, 0, 0))
 
 
-def _same_samples(shape: tuple[int, ...], outputs: Outputs) -> None:
-    expected = outputs.logits.shape[1:]
-    if len(shape) == 3 and shape[1] != expected[0] and (remedy := _turned(shape, expected[0])):
-        found = f"found shape {list(shape)}; expected [shadows, {expected[0]} samples, {expected[1]} classes]"
+def same_samples(shape: tuple[int, ...], outputs: Outputs | Scores) -> None:
+    """Raise AuditError, with the remedy, where outputs of that shape are not on the very samples and classes."""
+    samples = len(outputs.member)
+    if len(shape) == 4 and shape[1] != samples and shape[2] == samples:
+        found = f"found shape {list(shape)}; expected [shadows, samples, classes]"
+        raise AuditError(f"reference: {found}; of whole ensembles fuse each ensemble first")
+    if len(shape) == 2 and shape[1] == samples:
+        found = f"found shape {list(shape)}, one number per sample; expected [shadows, samples, classes]"
+        remedy = "if it is the loss, call the array losses; a true class's logit alone does not do"
         raise AuditError(f"reference: {found}; {remedy}")
-    if len(shape) == 4 and shape[1] == expected[0]:
-        remedy = "of several augmentations of a sample take the mean: logits.mean(axis=2)"
-        raise AuditError(f"reference: found shape {list(shape)}; expected [shadows, samples, classes]; {remedy}")
+    if len(shape) == 4:
+        shape = (*shape[:2], shape[3])  # several queries per sample
+    expected = outputs.logits.shape[1:] if isinstance(outputs, Outputs) else (samples, shape[-1])
+    if len(shape) == 3 and shape[1] != expected[0] and (turned := _turned(shape, expected[0])):
+        found = f"found shape {list(shape)}; expected [shadows, {expected[0]} samples, {expected[1]} classes]"
+        raise AuditError(f"reference: {found}; {turned}")
     if len(shape) == 3 and shape[1:] != expected:
         found = f"found {shape[1]} samples and {shape[2]} classes; expected {expected[0]} and {expected[1]}"
         raise AuditError(f"reference: {found}; let the shadows answer on the audited samples")
@@ -200,8 +234,7 @@ def _turned(shape: tuple[int, ...], samples: int) -> str | None:
     return f"the axes are turned: use np.swapaxes(logits, {0 if shape[0] == samples else 2}, 1)"
 
 
-def _same_labels(labels, outputs: Outputs) -> None:
-    labels = class_indices(labels, *outputs.logits.shape[1:])
+def _same_labels(labels, outputs: Outputs | Scores) -> None:
     if len(different := np.flatnonzero(labels != outputs.labels)):
         found = f"found {labels[different[0]]} at sample {different[0]}; expected {outputs.labels[different[0]]}"
         raise AuditError(f"labels of the reference: {found}; let the shadows answer on the samples in the same order")

@@ -26,8 +26,8 @@ import numpy as np
 from mialab import metrics
 from mialab.attacks.base import Attack, Evidence, Known
 from mialab.attacks.lacking import DESIGN, NotEnough
-from mialab.attacks.references import References, enough, log_p, with_median
-from mialab.fusion import log_odds
+from mialab.attacks.reference_scores import ReferenceScores
+from mialab.attacks.references import References, enough, with_median
 
 GRID = tuple(k / 10 for k in range(11))
 STAND_INS = 4  # shadows that a is chosen on; on a single one, as in the paper, the best a is mostly chance: our choice
@@ -44,6 +44,7 @@ class Rmia(Attack):
     gamma: float = 1.0
     a: float | None = None
     name: str = field(init=False)
+    reads = ("signal",)
     needs = ("references",)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Rmia(Attack):
         """Scores in [0, 1], float64 [n]. NotEnough without references, or with too few."""
         references = evidence.need("references")
         fine = enough(references, inside=int(self.online), outside=1)
-        target = log_p(log_odds(evidence.log_p, evidence.labels))
+        target = evidence.true_log_p
         outside = _log_mean(references.log_p, ~references.member)
         if self.online:
             prior = np.logaddexp(_log_mean(references.log_p, references.member), outside) - math.log(2)
@@ -68,7 +69,7 @@ class Rmia(Attack):
         return with_median(_share_beaten(ratio, ratio[fine], self.gamma), fine)
 
 
-def best_a(references: References) -> float:
+def best_a(references: References | ReferenceScores) -> float:
     """The a with which offline RMIA attacks shadows best: by the mean AUC on a few, all others being references.
 
     The shadows' membership is the attacker's own; the target's plays no part. Raises NotEnough where no shadow was

@@ -27,7 +27,6 @@ from mialab.attacks.base import Evidence, Known, from_function
 from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.neural import Variant, per_class
 from mialab.attacks.references import References
-from mialab.fusion import log_odds
 from mialab.metrics import best_threshold
 from mialab.seeds import derive
 
@@ -58,7 +57,7 @@ def network(variant: Variant, evidence: Evidence, known: Known, seed: int, *, ev
 def thresholds(evidence: Evidence, known: Known, seed: int) -> np.ndarray:
     """Log-odds of the true class less its best threshold on the shadows, float64 [n]. NotEnough if no class has one."""
     references = evidence.need("references")
-    scores, found = np.zeros(len(evidence.labels)), log_odds(evidence.log_p, evidence.labels)
+    scores, found = np.zeros(len(evidence.labels)), evidence.odds
     judged = 0
     for label in np.unique(evidence.labels):
         own = evidence.labels == label

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from mialab.attacks.base import Evidence, Known, from_function
+from mialab.attacks.base import Attack, Evidence, Known, from_function
 from mialab.attacks.lacking import NotEnough
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows
 from mialab.metrics import best_threshold
 
 Signal = Callable[[Evidence], np.ndarray]
@@ -27,22 +27,41 @@ def correct(evidence: Evidence) -> np.ndarray:
 
 def confidence(evidence: Evidence) -> np.ndarray:
     """The probability of the true class, as log-odds: they keep the order where probabilities round to 1."""
-    return log_odds(evidence.log_p, evidence.labels)
+    return evidence.odds
 
 
 def minus_loss(evidence: Evidence) -> np.ndarray:
-    """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it."""
-    return np.take_along_axis(evidence.log_p, evidence.labels[:, None], axis=1)[:, 0]
+    """Log-probability of the true class, in nats, as precise near 0 as `fusion` keeps it; or minus the loss given."""
+    if evidence.signal is not None:
+        return evidence.signal.log_p
+    return by_rows(_own, evidence.log_p, evidence.labels, key="loss")
+
+
+def _own(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+
+
+def score(evidence: Evidence) -> np.ndarray:
+    """The score per sample as it was given."""
+    return evidence.odds
 
 
 def minus_entropy(evidence: Evidence) -> np.ndarray:
     """The prediction's entropy in nats, sign turned; labels play no part."""
-    return _times(np.exp(evidence.log_p), evidence.log_p).sum(axis=1)
+    return by_rows(_minus_entropy, evidence.log_p, key="entropy")
+
+
+def _minus_entropy(log_p: np.ndarray) -> np.ndarray:
+    return _times(np.exp(log_p), log_p).sum(axis=1)
 
 
 def minus_modified_entropy(evidence: Evidence) -> np.ndarray:
     """(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i): Song and Mittal's measure, sign turned, in nats."""
-    log_p, label = evidence.log_p, evidence.labels[:, None]
+    return by_rows(_minus_modified_entropy, evidence.log_p, evidence.labels, key="modified-entropy")
+
+
+def _minus_modified_entropy(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    label = labels[:, None]
     log_rest = _log_of_rest(log_p)
     terms = _times(np.exp(log_p), log_rest)
     own = _times(np.exp(np.take_along_axis(log_rest, label, 1)), np.take_along_axis(log_p, label, 1))
@@ -81,7 +100,7 @@ def _per_class(signal: Signal, evidence: Evidence, known: Known, seed: int) -> n
     complete = np.intersect1d(labels[member], labels[~member])
     if not len(complete):
         raise NotEnough("no class has both a known member and a known non-member")
-    thresholds = np.full(evidence.log_p.shape[1], best_threshold(on_known, member))
+    thresholds = np.full(evidence.labels.max() + 1, best_threshold(on_known, member))
     for label in complete:
         thresholds[label] = best_threshold(on_known[labels == label], member[labels == label])
     return scores - thresholds[evidence.labels]
@@ -93,12 +112,22 @@ SIGNALS: dict[str, Signal] = {
     "entropy": minus_entropy,
     "modified-entropy": minus_modified_entropy,
 }
+READS = {"loss": ("losses",), "entropy": ("outputs",)}  # others: outputs and labels
 VERSIONS = {"confidence": 2}  # log-odds since version 2: per class, samples of different classes change their order
+
+
+def _attacks(name: str, signal: Signal, reads: tuple[str, ...]) -> tuple[Attack, Attack]:
+    """With one threshold, and with one per class."""
+    version, by_class = VERSIONS.get(name, 1), (*(one for one in reads if one != "labels"), "labels")
+    plain = from_function(name, partial(_plain, signal), version=version, reads=reads)
+    score = partial(_per_class, signal)
+    return plain, from_function(f"{name}-per-class", score, learns=True, version=version, reads=by_class)
+
+
+PAIRS = [_attacks(name, one, READS.get(name, ("outputs", "labels"))) for name, one in SIGNALS.items()]
 ATTACKS = (
     from_function("gap", partial(_plain, correct)),
-    *(from_function(name, partial(_plain, one), version=VERSIONS.get(name, 1)) for name, one in SIGNALS.items()),
-    *(
-        from_function(f"{name}-per-class", partial(_per_class, one), learns=True, version=VERSIONS.get(name, 1))
-        for name, one in SIGNALS.items()
-    ),
+    *(plain for plain, _ in PAIRS),
+    *(by_class for _, by_class in PAIRS),
 )
+OF_SCORES = _attacks("score", score, ("scores",))

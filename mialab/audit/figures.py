@@ -63,15 +63,20 @@ def measured(
     scores: np.ndarray,
     member: np.ndarray,
     known_mask: np.ndarray,
-    correct: np.ndarray,
+    correct: np.ndarray | None,
     *,
     best: bool,
     beyond: tuple[str, ...] = (),
     curve: tuple[dict[str, float], ...] = (),
 ) -> Result:
-    """What scores [n] achieve on the samples that are not known, at the threshold of `threshold`."""
+    """What scores [n] achieve on the samples that are not known, at the threshold of `threshold`.
+
+    correct: bool [n]; None where nobody can tell, and then no sample counts as either.
+    """
     at = threshold(scores, member, known_mask, best=best)
-    parts = (~known_mask, ~known_mask & correct, ~known_mask & ~correct)
+    nobody = np.zeros(len(member), bool)
+    halves = (nobody, nobody) if correct is None else (~known_mask & correct, ~known_mask & ~correct)
+    parts = (~known_mask, *halves)
     everyone, right, wrong = (_figures(scores[part], member[part], at) for part in parts)
     return Result(scores, everyone, right, wrong, beyond, curve)
 
@@ -105,6 +110,12 @@ def _figures(scores: np.ndarray, member: np.ndarray, at: float | None) -> Figure
 def counts(member) -> tuple[int, int]:
     """Members and non-members."""
     return int(member.sum()), int((~member).sum())
+
+
+def sides_text(pair: tuple[int, int], joined: str = ", ") -> str:
+    """What `counts` found, in words: 1 member, 2 non-members."""
+    members, others = pair
+    return f"{members:,} member{'s' * (members != 1)}{joined}{others:,} non-member{'s' * (others != 1)}"
 
 
 def sides(pair) -> dict:

@@ -13,7 +13,7 @@ import numpy as np
 from mialab import divergence
 from mialab.audit.figures import Result, counts, sides
 from mialab.divergence import Divergence
-from mialab.fusion import log_odds
+from mialab.fusion import Rows, by_rows
 from mialab.metrics import clopper_pearson
 
 FEWEST = 20  # evaluated samples on either side, without which nothing is estimated
@@ -45,6 +45,32 @@ class Proof:
         """The JSON of a proof."""
         counted = {"caught": list(self.caught), "accused": list(self.accused)}
         return {"value": self.value, "attack": self.attack, "tried": self.tried, **counted}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of (epsilon, delta)-differential privacy, and what the attacks prove of epsilon at that delta."""
+
+    epsilon: float
+    delta: float
+    at_least: Proof | None
+
+    @property
+    def refuted(self) -> bool | None:
+        """Whether an attack proves more than is claimed; None where nothing can be proven."""
+        return None if self.at_least is None else self.at_least.value > self.epsilon
+
+    def __str__(self) -> str:
+        stated = f"claimed: epsilon {self.epsilon:g}, delta {self.delta:g}"
+        if self.at_least is None:
+            return f"{stated}: cannot be told, as there are too few samples, or known is 0"
+        proven = f"{self.at_least.attack} proves at least {self.at_least.value:.4f} at 95 % confidence"
+        return f"{stated}: REFUTED, {proven}" if self.refuted else f"{stated}: not refuted; {proven}"
+
+    def to_dict(self) -> dict:
+        """The JSON of a claim."""
+        proven = None if self.at_least is None else self.at_least.to_dict()
+        return {"epsilon": self.epsilon, "delta": self.delta, "at_least": proven, "refuted": self.refuted}
 
 
 @dataclass(frozen=True)
@@ -86,17 +112,31 @@ def tv(estimate: Divergence) -> tuple[float, float]:
     return 2 * low - 1, 2 * high - 1
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a model shows of samples: fused log-probabilities [n, classes], log-odds or scores [n], labels [n].
+
+    Either of the first two may be None. labelled: whether the labels mean anything.
+    """
+
+    log_p: np.ndarray | Rows | None
+    odds: np.ndarray | None
+    labels: np.ndarray
+    labelled: bool
+
+    def of(self, rows: np.ndarray) -> Shown:
+        """The same of some samples, bool [n]."""
+        log_p = self.log_p.reordered(rows) if isinstance(self.log_p, Rows) else self.log_p
+        if log_p is not None and log_p is self.log_p:
+            log_p = log_p[rows]
+        return Shown(log_p, None if self.odds is None else self.odds[rows], self.labels[rows], self.labelled)
+
+
 def measure(
-    log_p: np.ndarray,
-    labels: np.ndarray,
-    member: np.ndarray,
-    evaluated: np.ndarray,
-    results: Mapping[str, Result],
-    *,
-    seed: int,
+    shown: Shown, member: np.ndarray, evaluated: np.ndarray, results: Mapping[str, Result], *, seed: int
 ) -> Leakage:
-    """What the evaluated samples show: log_p float64 [samples, classes]; labels, member, evaluated [samples]."""
-    estimates = _estimated(log_p[evaluated], labels[evaluated], member[evaluated], seed)
+    """What the evaluated samples show: member, evaluated bool [samples]."""
+    estimates = _estimated(shown.of(evaluated), member[evaluated], seed)
     return Leakage(*estimates, *proven(results, member, evaluated))
 
 
@@ -108,15 +148,30 @@ def proven(
     return _strongest(_js, black_box, member, evaluated), _strongest(_epsilon, results, member, evaluated)
 
 
-def _estimated(log_p, labels, member, seed) -> tuple[Divergence | None, Divergence | None, Divergence | None]:
+def claim(
+    results: Mapping[str, Result], member: np.ndarray, evaluated: np.ndarray, *, epsilon: float, delta: float
+) -> Claim:
+    """What the strongest attack proves of a claimed epsilon, at the claimed delta."""
+
+    def statistic(caught: Rate, accused: Rate, confidence: float) -> float:
+        return divergence.epsilon_at_least(caught, accused, delta=delta, confidence=confidence)
+
+    return Claim(epsilon, delta, _strongest(statistic, results, member, evaluated))
+
+
+def _estimated(shown: Shown, member, seed) -> tuple[Divergence | None, Divergence | None, Divergence | None]:
     if min(counts(member)) < FEWEST:
         return None, None, None
-    odds = log_odds(log_p, labels)
-    vectors = np.clip(divergence.features(log_p, labels), -MOST_ODDS, MOST_ODDS)
+    odds, labels, vectors = shown.odds, shown.labels, None
+    if shown.log_p is not None:
+        features = by_rows(divergence.features, shown.log_p, *([labels] if shown.labelled else []))
+        vectors = np.clip(features, -MOST_ODDS, MOST_ODDS)
     return (
-        divergence.histogram(odds, member, seed=seed),
-        divergence.histogram(odds, member, labels=labels, seed=seed) if _classes_suffice(labels, member) else None,
-        divergence.classifier(vectors, member, model="logistic", seed=seed),
+        None if odds is None else divergence.histogram(odds, member, seed=seed),
+        divergence.histogram(odds, member, labels=labels, seed=seed)
+        if odds is not None and shown.labelled and _classes_suffice(labels, member)
+        else None,
+        None if vectors is None else divergence.classifier(vectors, member, model="logistic", seed=seed),
     )
 
 

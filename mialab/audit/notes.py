@@ -16,7 +16,7 @@ import numpy as np
 from mialab import metrics
 from mialab.audit import repeats
 from mialab.audit.relabelling import Relabelling, relabelling
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows, log_odds
 from mialab.outputs import Outputs
 
 ALPHA = 1e-4  # chance of a false alarm, at most
@@ -48,8 +48,8 @@ class Note:
 
 def of_outputs(outputs: Outputs, log_p: np.ndarray, answers: np.ndarray) -> list[Note]:
     """What outputs, their fused log-probabilities [n, classes] and their answers [n] give reason to remark on."""
-    labels = list(_labels(outputs, log_p, answers))
-    inverted = [] if labels else _inverted(outputs, log_p)
+    labels = list(_labels(outputs, log_p, answers)) if outputs.labelled else []
+    inverted = _inverted(outputs, log_p) if outputs.labelled and not labels else []
     return [*_form(outputs), *labels, *inverted, *_repeated(outputs, log_p)]
 
 
@@ -235,7 +235,7 @@ def _other_order(bad: list[Side]) -> Note:
 def _inverted(outputs: Outputs, log_p: np.ndarray) -> list[Note]:
     """Members that do worse. If membership says nothing of the loss, or more of members', a false alarm in ALPHA."""
     member = outputs.member
-    area = metrics.auc(log_odds(log_p, outputs.labels), member)
+    area = metrics.auc(by_rows(log_odds, log_p, outputs.labels, key="odds"), member)
     members, others = int(member.sum()), int((~member).sum())
     spread = math.sqrt((members + others + 1) / (12 * members * others))
     if area is None or area > 0.5 - max(Z * spread, LEAST_INVERTED):
@@ -252,14 +252,17 @@ def _inverted(outputs: Outputs, log_p: np.ndarray) -> list[Note]:
 def _repeated(outputs: Outputs, log_p: np.ndarray) -> list[Note]:
     values = outputs.logits if outputs.probabilities is None else outputs.probabilities
     found = repeats.find(values, outputs.member, log_p, alpha=ALPHA)
-    if found is None:
-        return []
+    return [] if found is None else [repeated_note(found, "outputs")]
+
+
+def repeated_note(found: repeats.Repeats, what: str) -> Note:
+    """The note on rows of outputs, losses or scores that repeat."""
     figures = {"rows": found.rows, "repeated": found.repeated, "on_both_sides": found.on_both_sides}
     if found.repeated == found.rows - 1:
-        seen = f"all {found.rows:,} rows of the outputs are the same: the model does not look at its input"
-        return [Note("identical-rows", f"{seen}; check how they were saved", figures)]
-    seen = f"{found.repeated:,} of {found.rows:,} rows of the outputs repeat an earlier one"
+        seen = f"all {found.rows:,} rows of the {what} are the same: the model does not look at its input"
+        return Note("identical-rows", f"{seen}; check how they were saved", figures)
+    seen = f"{found.repeated:,} of {found.rows:,} rows of the {what} repeat an earlier one"
     sides = f", and {found.on_both_sides:,} stand among members and among non-members" * (found.on_both_sides > 0)
     meaning = "samples are most likely in the file twice; intervals and proofs count each as a new one: too narrow"
-    check = "check: len(np.unique(outputs, axis=-2)); keep each sample once, on one side"
-    return [Note("identical-rows", f"{seen}{sides}; {meaning}; {check}", figures)]
+    check = f"check: len(np.unique({what}, axis=-2)); keep each sample once, on one side"
+    return Note("identical-rows", f"{seen}{sides}; {meaning}; {check}", figures)

@@ -17,7 +17,7 @@ from mialab import metrics
 from mialab.attacks import References
 from mialab.audit.notes import ALPHA, KEPT, Note, Side, Z, form, side_of
 from mialab.audit.relabelling import relabelling
-from mialab.fusion import log_odds
+from mialab.fusion import by_rows, log_odds
 from mialab.outputs import Outputs
 
 MOST_ODDS = 30.0  # nats; log-odds are cut off here, so that a saturated sample decides no mean
@@ -71,13 +71,13 @@ def of_references(references: References, outputs: Outputs, log_p: np.ndarray, a
     if all(kinds):
         remark = "every row of the reference's logits sums to 1: if they are probabilities, name the array so"
         notes.append(Note("reference-logits-are-probabilities", remark))
-    notes += [*_the_model_itself(seen), *_twice(seen)]
-    order = list(_classes(seen)) or list(_order(seen))
-    failed = [] if order else list(_failed(seen))
-    if order or len(failed) and len(failed[0].figures["shadows"]) == len(seen.answers):
-        return [*notes, *order, *failed]
-    inverted = list(_inverted(seen))
-    return [*notes, *failed, *inverted, *([] if inverted else _unlike(seen))]
+    notes += [*the_model_itself(seen), *twice(seen)]
+    turned = list(_classes(seen)) or list(order(seen))
+    failed = [] if turned else list(_failed(seen))
+    if turned or len(failed) and len(failed[0].figures["shadows"]) == len(seen.answers):
+        return [*notes, *turned, *failed]
+    upside_down = list(inverted(seen))
+    return [*notes, *failed, *upside_down, *([] if upside_down else unlike(seen))]
 
 
 def accuracy_line(references: References, outputs: Outputs, answers: np.ndarray) -> str:
@@ -103,7 +103,7 @@ def _seen(references, outputs, log_p, answers):
         np.clip(references.log_odds, -MOST_ODDS, MOST_ODDS),
         [side_of(f"shadow {k}", one, labels, none) for k, one in enumerate(given)],
         answers,
-        np.clip(log_odds(log_p, outputs.labels), -MOST_ODDS, MOST_ODDS),
+        np.clip(by_rows(log_odds, log_p, outputs.labels), -MOST_ODDS, MOST_ODDS),
         side_of("the model", answers, outputs.labels, none),
     )
 
@@ -120,7 +120,7 @@ def _alike(odds: np.ndarray, others: np.ndarray) -> np.ndarray:
     return near.mean(axis=1)
 
 
-def _the_model_itself(seen: Shadows) -> Iterator[Note]:
+def the_model_itself(seen: Shadows) -> Iterator[Note]:
     alike = _alike(seen.own_odds, seen.odds)
     same = np.flatnonzero(alike >= ALL_SAME)
     if len(same) and (len(same) == len(alike) or np.nanmedian(alike) < MANY_ALIKE):
@@ -136,7 +136,7 @@ def _the_model_itself(seen: Shadows) -> Iterator[Note]:
         yield Note("reference-has-the-members", remark, {"shadows": copied.tolist()})
 
 
-def _twice(seen: Shadows) -> Iterator[Note]:
+def twice(seen: Shadows) -> Iterator[Note]:
     pairs = []
     for k, one in enumerate(seen.odds[:-1]):
         alike = _alike(one, seen.odds[k + 1 :])
@@ -188,7 +188,7 @@ def _classes(seen: Shadows) -> Iterator[Note]:
     yield Note("reference-class-order", f"{seen_there}; {meaning}; bring them into one order", figures)
 
 
-def _order(seen: Shadows) -> Iterator[Note]:
+def order(seen: Shadows, *, answers: bool = True) -> Iterator[Note]:
     """Samples in another order, all or those of a side: shadows agree with each other, and not with the model.
 
     If the model agreed with shadows at KEPT of their own agreement, a false alarm in ALPHA at most, per measure.
@@ -197,7 +197,7 @@ def _order(seen: Shadows) -> Iterator[Note]:
         return
     member = seen.outputs.member
     for side, mask in {"": None, " on members": member, " on non-members": ~member}.items():
-        measures = {"give the same answers": _agreement(seen, mask)}
+        measures = {"give the same answers": _agreement(seen, mask)} if answers else {}
         if mask is None:
             measures["find the same samples hard"] = _correlation(seen)
         for what, (own, among, spread) in measures.items():
@@ -299,7 +299,7 @@ def _gap(odds: np.ndarray, member: np.ndarray) -> Gap:
     return Gap(float(own.mean()), float(spread), float(best.mean()))
 
 
-def _inverted(seen: Shadows) -> Iterator[Note]:
+def inverted(seen: Shadows) -> Iterator[Note]:
     """Shadows that do worse on their own training samples: if membership says nothing, a false alarm in ALPHA."""
     gap = _gap(seen.odds, seen.references.member)
     quantile = -float(stdtrit(max(len(seen.odds) - 1, 1), ALPHA)) if 2 < len(seen.odds) < FEW_SHADOWS else Z
@@ -309,7 +309,7 @@ def _inverted(seen: Shadows) -> Iterator[Note]:
         yield Note("reference-membership-inverted", f"{seen_there}; {meaning}", {"gap": gap.value})
 
 
-def _unlike(seen: Shadows) -> Iterator[Note]:
+def unlike(seen: Shadows, *, accuracy: bool = True) -> Iterator[Note]:
     gap, member = _gap(seen.odds, seen.references.member), seen.outputs.member
     inside, outside = seen.own_odds[member], seen.own_odds[~member]
     own = float(inside.mean() - outside.mean())
@@ -322,6 +322,8 @@ def _unlike(seen: Shadows) -> Iterator[Note]:
         meaning = f"({own:.2g} on members); the rows or columns of the reference's member most likely"
         remark = f"{seen_there} {meaning} {of_others or 'belong to others'}, or shadows were trained otherwise"
         yield Note("reference-in-like-out", remark, {"shadows": gap.value, "model": own, "other_rows": gap.other})
+        return
+    if not accuracy:
         return
     for inside_too, where in ((True, "in their training sets"), (False, "outside of them")):
         reached, model = seen.accuracy(inside_too), seen.own_accuracy(inside_too)

@@ -8,8 +8,9 @@ choice that hangs on membership, a threshold or an epoch, is made here, on known
 from __future__ import annotations
 
 import hashlib
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -21,20 +22,30 @@ from mialab import fusion as rules
 from mialab import share
 from mialab.attacks.base import REMEDIES, AskedModel, Attack, Evidence, Known
 from mialab.attacks.lacking import NoOpinion, NotEnough
-from mialab.attacks.references import References
+from mialab.attacks.reference_scores import ReferenceScores
+from mialab.attacks.references import References, odds_by_query
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
 from mialab.audit.notes import Note, of_outputs
 from mialab.audit.reference_notes import accuracy_line, of_references
 from mialab.audit.report import Report
+from mialab.audit.risk import EVEN
+from mialab.audit.score_notes import of_reference_scores, of_scores
 from mialab.audit.settings import GIVEN, SPLITS, Settings
-from mialab.fusion import FusionRule
+from mialab.fusion import FusionRule, Rows
+from mialab.fusion.rows import LARGE
 from mialab.outputs import AuditError, Outputs, sensitivities
+from mialab.per_sample import Scores
+from mialab.progress import bar
 from mialab.seeds import derive
+
+BY_SAMPLE = ("confidence", "logit")  # rules that fuse each sample for itself, whoever stands beside it
+PATIENCE = 2.0  # seconds that nobody minds
+AVERAGED = tuple(name for name in registry.VARIANTS if name.endswith("-averaged"))
 
 
 def audit(
-    outputs: Outputs,
+    outputs: Outputs | Scores,
     *,
     attacks: str | Attack | Iterable[str | Attack] | None = None,
     fusion: str | FusionRule = "confidence",
@@ -42,17 +53,23 @@ def audit(
     known: float | np.ndarray = 0.8,
     split: str = "random",
     seed: int = 0,
-    references: References | None = None,
+    references: References | ReferenceScores | None = None,
     x: Any = None,
     sensitivity: Any = None,
     target: AskedModel | None = None,
     curves: bool = False,
+    prior: float = EVEN,
+    claimed: tuple[float, float] | None = None,
+    progress: bool = False,
 ) -> Report:
     """Run attacks and measure them on the samples that they did not learn from.
 
+    outputs: per class (`Outputs`, with labels or without), or a loss or score per sample (`Scores`). What an attack
+        reads and is not there is the reason for which it is skipped.
     attacks: a name or an `Attack` of one's own, or several of them; default: all of `mialab.attacks` that are not
         costly and whose needs are met. An attack sees of references, x and target, and of each model's own outputs,
-        only what its `needs` name; one whose need is not met is skipped.
+        only what its `needs` name; one whose need is not met is skipped. With several queries per sample also LiRA on
+        their average.
     fusion: "confidence" (mean of the models' softmaxes), "logit" (softmax of their mean logit), or another rule,
         already fitted. The models' accuracy is that of the label which the rule answers.
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one, and attacks on
@@ -67,12 +84,17 @@ def audit(
         `mialab.attacks.sensitivity` measures it.
     target: the model itself (`mialab.attacks.target.Target`), for attacks that ask it about x.
     curves: have attacks that train a network say how they fare after every epoch: see `Result.curve`. No score changes.
+    prior: the share of members among the people in question, for the precision of an accusation.
+    claimed: an (epsilon, delta) of differential privacy that was promised, to be compared with what attacks prove.
+    progress: show a bar where somebody watches, from two seconds on.
     Raises AuditError for a wrong argument. Explained in the chapter "The audit".
     """
     part, split, given = _asked(known, split, len(outputs.labels))
     rule = _rule(fusion)
     settings = Settings(rule.name, white_box, part, split, seed)
-    if references is not None:
+    if isinstance(references, ReferenceScores):
+        references = references.beside(outputs)
+    elif references is not None:
         references.check(outputs)
     held = {
         "log_confidences": white_box,
@@ -81,16 +103,39 @@ def audit(
         "sensitivity": sensitivity is not None,
         "target": target is not None,
     }
-    chosen = _usual(held) if attacks is None else _chosen(attacks)
+    chosen = _chosen(attacks) if attacks is not None else _usual(held, outputs, references)
+    each_model = any("log_confidences" in one.needs for one in chosen)
     evidence = replace(
-        _evidence(outputs, rule, settings, any("log_confidences" in one.needs for one in chosen)),
+        _of_scores(outputs, rule, references)
+        if isinstance(outputs, Scores)
+        else _evidence(outputs, rule, settings, each_model),
         x=_samples(x, len(outputs.labels)),
         sensitivity=_sensitivity(sensitivity, outputs),
         references=references,
         target=target,
     )
     case = _Case(evidence, outputs, _known_mask(outputs, settings) if given is None else given, settings)
-    return _report(case, [attack.by_epoch() if curves else attack for attack in chosen])
+    report = _report(case, [attack.by_epoch() if curves else attack for attack in chosen], progress)
+    return replace(report, prior=_prior(prior), claimed=_claimed(claimed))
+
+
+def _prior(prior: object) -> float:
+    share = float(prior) if isinstance(prior, Real) else 0.0
+    if not 0 < share < 1:
+        raise AuditError(f"prior: found {prior!r}; expected a share of members between 0 and 1, such as 0.1")
+    return share
+
+
+def _claimed(claimed: Any) -> tuple[float, float] | None:
+    if claimed is None:
+        return None
+    try:
+        epsilon, delta = (float(one) for one in claimed)
+    except (TypeError, ValueError):
+        raise AuditError(f"claimed: found {claimed!r}; expected (epsilon, delta), such as (8, 1e-5)") from None
+    if not 0 <= epsilon < float("inf") or not 0 <= delta < 1:
+        raise AuditError(f"claimed: found {claimed!r}; expected an epsilon from 0 on, and a delta from 0 to below 1")
+    return epsilon, delta
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,23 +143,30 @@ class _Case:
     """What is attacked, in the caller's order: all evidence there is, and whose membership is known, bool [samples]."""
 
     evidence: Evidence
-    outputs: Outputs
+    outputs: Outputs | Scores
     known_mask: np.ndarray
     settings: Settings
 
 
-def _report(case: _Case, chosen: list[Attack]) -> Report:
+def _report(case: _Case, chosen: list[Attack], progress: bool) -> Report:
     evidence, outputs = case.evidence, case.outputs
-    results, skipped, remarks = _run(case, chosen)
-    inside, outside = (float(evidence.correct[outputs.member == side].mean()) for side in (True, False))
+    results, skipped, remarks = _run(case, chosen, progress)
+    right = {"outputs", "labels"} <= evidence.held
+    inside, outside = (
+        float(evidence.correct[outputs.member == side].mean()) if right else None for side in (True, False)
+    )
     return Report(
         settings=case.settings,
-        shape=outputs.logits.shape,
+        shape=(*outputs.values.shape[:2], 0) if isinstance(outputs, Scores) else outputs.logits.shape,
         accuracy=(inside, outside),
+        labelled=outputs.labelled,
+        kind=outputs.kind if isinstance(outputs, Scores) else "outputs",
+        queries=_queries(outputs),
         labels=outputs.labels,
         member=outputs.member,
         evaluated=~case.known_mask,
         log_p=evidence.log_p,
+        odds=evidence.odds if "signal" in evidence.held else None,
         attacks=results,
         skipped=skipped,
         references=_references_text(case),
@@ -122,10 +174,14 @@ def _report(case: _Case, chosen: list[Attack]) -> Report:
     )
 
 
-def found(outputs: Outputs, evidence: Evidence) -> list[Note]:
+def found(outputs: Outputs | Scores, evidence: Evidence) -> list[Note]:
     """What looks like a mistake in the arrays: no attack is asked."""
+    if isinstance(outputs, Scores):
+        return of_scores(outputs, evidence.odds, evidence.references)
     notes = of_outputs(outputs, evidence.log_p, evidence.answers)
-    if evidence.references is not None:
+    if isinstance(evidence.references, ReferenceScores):
+        notes += of_reference_scores(evidence.references, outputs, evidence.odds)
+    elif evidence.references is not None and outputs.labelled:
         notes += of_references(evidence.references, outputs, evidence.log_p, evidence.answers)
     return notes
 
@@ -134,13 +190,27 @@ def _references_text(case: _Case) -> str:
     references = case.evidence.references
     if references is None:
         return ""
-    return f"{references}\n{accuracy_line(references, case.outputs, case.evidence.answers)}"
+    outputs = case.outputs
+    if isinstance(references, ReferenceScores) or isinstance(outputs, Scores) or not outputs.labelled:
+        return str(references)
+    return f"{references}\n{accuracy_line(references, outputs, case.evidence.answers)}"
 
 
-def _usual(held: dict[str, bool]) -> list[Attack]:
-    return [
+def _usual(held: dict[str, bool], outputs: Outputs | Scores, references: object) -> list[Attack]:
+    usual = [
         attack for attack in registry.ALL.values() if not attack.costly and all(held[need] for need in attack.needs)
     ]
+    if isinstance(outputs, Scores) and outputs.kind == "scores":
+        usual += registry.SCORES.values()
+    several = _queries(outputs) > 1 and getattr(references, "query_odds", None) is not None
+    return usual + [registry.VARIANTS[name] for name in AVERAGED if several]
+
+
+def _queries(outputs: Outputs | Scores) -> int:
+    """How many of each sample there are."""
+    if isinstance(outputs, Scores):
+        return outputs.values.shape[2]
+    return 1 if outputs.by_query is None else outputs.by_query.shape[2]
 
 
 def _chosen(asked: object) -> list[Attack]:
@@ -168,21 +238,44 @@ def _rule(fusion: str | FusionRule) -> FusionRule:
         raise AuditError(f"fusion: {error}") from None
 
 
+def _of_scores(outputs: Scores, rule: FusionRule, references: References | ReferenceScores | None) -> Evidence:
+    """What a number per sample shows: no outputs."""
+    if rule.name != rules.get("confidence").name:
+        raise AuditError(f"fusion: found {rule.name!r} beside {outputs.kind}, one per sample: they are averaged")
+    samples = len(outputs.member)
+    plain = outputs.negative or isinstance(references, ReferenceScores) and references.plain
+    none = np.empty((samples, 0))
+    held = {"signal", outputs.kind} | ({"labels"} if outputs.labelled else set())
+    return Evidence(
+        none,
+        none,
+        none,
+        outputs.labels,
+        np.full(samples, -1),
+        signal=outputs.signal(plain),
+        query_odds=outputs.by_query(plain) if outputs.values.shape[2] > 1 else None,
+        held=frozenset(held),
+    )
+
+
 def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool) -> Evidence:
     """What outputs alone show; each model's own log-probabilities only if asked for: they may be large."""
     logits, saved = outputs.logits, outputs.probabilities
+    fused = _by_sample if logits.shape[1] * logits.shape[2] >= LARGE and rule.name in BY_SAMPLE else _of_all
     try:
-        log_p = rules.fuse(logits, rule, probabilities=saved)
+        log_p = fused(rules.fuse, outputs, rule)
     except ValueError as error:
         raise AuditError(f"fusion: {error}") from None
-    p = rules.predict(logits, rule, probabilities=saved)
+    p, answers = (fused(one, outputs, rule) for one in (rules.predict, rules.answer))
     return Evidence(
         p,
         log_p,
         _seen_by_networks(outputs, rule, settings, p),
         outputs.labels,
-        rules.answer(logits, rule, probabilities=saved),
+        np.concatenate([some for _, some in answers.pieces()]) if isinstance(answers, Rows) else answers,
         _log_confidences(logits) if each_model else None,
+        query_odds=_query_odds(outputs, rule),
+        held=Evidence.held if outputs.labelled else frozenset({"outputs"}),
     )
 
 
@@ -192,6 +285,29 @@ def _seen_by_networks(outputs: Outputs, rule: FusionRule, settings: Settings, p:
         return rules.side_by_side(outputs.logits, probabilities=outputs.probabilities)
     shown = rule.shown(outputs.logits)
     return p if shown is None else shown
+
+
+def _of_all(function: Callable[..., np.ndarray], outputs: Outputs, rule: FusionRule) -> Any:
+    """What a function of `mialab.fusion` makes of all the outputs."""
+    return function(outputs.logits, rule, probabilities=outputs.probabilities)
+
+
+def _by_sample(function: Callable[..., np.ndarray], outputs: Outputs, rule: FusionRule) -> Any:
+    """The same, made anew for each of the samples that are asked for."""
+    logits, saved = outputs.logits, outputs.probabilities
+
+    def of(samples: np.ndarray) -> np.ndarray:
+        return function(logits[:, samples], rule, probabilities=None if saved is None else saved[:, samples])
+
+    return Rows(of, np.arange(logits.shape[1]), logits.shape[2])
+
+
+def _query_odds(outputs: Outputs, rule: FusionRule) -> np.ndarray | None:
+    """Log-odds of each query, the models fused: float64 [n, queries]; None where there is one, or no labels."""
+    if outputs.by_query is None or not outputs.labelled:
+        return None
+    each = [rules.fuse(outputs.by_query[:, :, k], rule) for k in range(outputs.by_query.shape[2])]
+    return odds_by_query(np.stack(each, axis=1)[None], outputs.labels)[0]
 
 
 def _log_confidences(logits: np.ndarray) -> np.ndarray:
@@ -215,17 +331,23 @@ def _samples(x: object, samples: int) -> np.ndarray | None:
     return array
 
 
-def _sensitivity(value: object, outputs: Outputs) -> np.ndarray | None:
+def _sensitivity(value: object, outputs: Outputs | Scores) -> np.ndarray | None:
+    if isinstance(outputs, Scores):
+        return None
     return None if value is None else sensitivities("sensitivity", value, outputs.logits.shape[1:])
 
 
-def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
+def _run(
+    case: _Case, chosen: list[Attack], progress: bool
+) -> tuple[dict[str, Result], dict[str, str], tuple[Note, ...]]:
     """Results, reasons for having none, and what the attacks remarked."""
     results, skipped = {}, {}
     remarks: dict[str, list[str]] = {}
     shown = _Shuffled(case, chosen)
-    for attack in chosen:
+    for attack in _watched(chosen, progress):
         try:
+            if (lack := case.evidence.lacks(attack.reads)) is not None:
+                raise NotEnough(lack)
             if attack.learns and not case.settings.known:
                 raise NotEnough("learns from known samples, and none are known (known is 0)")
             scores = _scores(attack, shown, remarks)
@@ -237,6 +359,15 @@ def _run(case: _Case, chosen: list[Attack]) -> tuple[dict[str, Result], dict[str
     return results, skipped, tuple(noted)
 
 
+def _watched(chosen: list[Attack], progress: bool) -> Iterator[Attack]:
+    """The attacks one by one, with a bar that names the one at work; not a word of it before two seconds."""
+    start = time.monotonic()
+    with bar(chosen, show=progress, desc="attacks", unit="attack", delay=PATIENCE) as steps:
+        for attack in steps:
+            steps.set_postfix_str(attack.name, refresh=time.monotonic() > start + PATIENCE)
+            yield attack
+
+
 def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:
     """What scores [n] or [epochs, n] are worth."""
     member, known_mask, best = case.outputs.member, case.known_mask, not case.settings.known
@@ -244,8 +375,11 @@ def _result(attack: Attack, scores: np.ndarray, case: _Case) -> Result:
     if scores.ndim == 2:
         curve = epochs.points(scores, member, known_mask, log_odds=attack.log_odds, best=best)
         scores = scores[-1 if attack.epoch == "last" else epochs.chosen(scores, member, known_mask)]
-    beyond = _beyond(attack, case.settings.white_box, len(case.outputs.logits))
-    return measured(scores, member, known_mask, case.evidence.correct, best=best, beyond=beyond, curve=curve)
+    models = 1 if isinstance(case.outputs, Scores) else len(case.outputs.logits)
+    beyond = _beyond(attack, case.settings.white_box, models)
+    parts = {"outputs", "labels"} <= case.evidence.held
+    correct = case.evidence.correct if parts else None
+    return measured(scores, member, known_mask, correct, best=best, beyond=beyond, curve=curve)
 
 
 class _Shuffled:
@@ -281,7 +415,7 @@ def _beyond(attack: Attack, white_box: bool, models: int) -> tuple[str, ...]:
     return tuple(sorted(seen - ({"log_confidences"} if models == 1 else set())))
 
 
-def _order(outputs: Outputs, seed: int) -> np.ndarray:
+def _order(outputs: Outputs | Scores, seed: int) -> np.ndarray:
     """The samples in random order, int [samples]: drawn with their membership, so that no attack can draw the same."""
     digest = hashlib.blake2b(outputs.member.tobytes(), digest_size=8).hexdigest()
     return np.random.default_rng(derive(seed, "audit", "order", digest)).permutation(len(outputs.labels))
@@ -324,7 +458,7 @@ def _asked(known, split, samples):
     return float(mask.mean()), GIVEN, mask
 
 
-def _known_mask(outputs: Outputs, settings: Settings) -> np.ndarray:
+def _known_mask(outputs: Outputs | Scores, settings: Settings) -> np.ndarray:
     """Marks the attacker's share of the samples of every class and side, bool [samples]."""
     samples = len(outputs.labels)
     order = np.arange(samples)

@@ -6,18 +6,22 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from mialab import metrics
-from mialab.audit.figures import FPRS, Result, counts
+from mialab.audit.figures import FPRS, Result, counts, sides_text
 from mialab.audit.findings import Findings
+from mialab.audit.headline import headline
 from mialab.audit.leakage import Proof, tv
 from mialab.audit.settings import GIVEN
 from mialab.divergence import Divergence
 
 WIDTH = 120
 TOO_FEW = "too few"
+NOTHING = "nothing"  # what a bound of 0 proves
+ONE = {"losses": "loss", "scores": "score"}
 MOST_NAMED = 4  # attacks in a line of text
 LEAST_P = 0.001  # below it, a thousand shuffles cannot tell
 DIVERGENCE_LEGEND = """\
-JS, distance   Jensen-Shannon divergence of members and non-members, from 0 to 0.693 nats (1 bit); root of the nats
+JS, distance   Jensen-Shannon divergence of members and non-members, from 0 to 0.693 nats (1 bit); root of the nats.
+               An estimate, its bias removed: below 0 it means 0, and the gain of -1.386 with it
 p              chance of so large a JS if membership said nothing
 gain           of the best attack on these outputs, -log 4 + 2 JS: from -1.386, a coin's, to 0
 TV, bal. acc.  what the interval of JS allows: total variation, and balanced accuracy of the best attack
@@ -32,12 +36,13 @@ not covered    attacks that look at x, at reference models or at each model's ow
 
 def tables(report: Findings) -> str:
     """Heading, tables of the attacks and of the divergences, each with its legend, and what was skipped."""
-    blocks = [*([_notes(report)] if report.notes else []), _heading(report)]
+    blocks = [_opening(report), *([_notes(report)] if report.notes else []), _heading(report)]
     if report.attacks:
-        blocks += [_overview(report), _low_fpr(report), _by_correctness(report), _legend(report)]
+        parts = [_by_correctness(report)] if report.classified else []
+        blocks += [_overview(report), _low_fpr(report), *parts, _risk(report), _legend(report)]
     blocks += [_divergences(report), *([_proofs(report)] if report.attacks else []), _divergence_legend(report)]
     if report.skipped:
-        blocks.append(["skipped", *(f"  {name}: {reason}" for name, reason in report.skipped.items())])
+        blocks.append(["skipped", *_skipped(report)])
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
@@ -47,16 +52,40 @@ def _heading(report: Findings) -> list[str]:
     known = {
         "random": f"{part}, at random (seed {how.seed})",
         "file-order": f"{part}, the first ones in file order",
-        GIVEN: "{:,} members and {:,} non-members, as given".format(*counts(report.member[~report.evaluated])),
+        GIVEN: sides_text(counts(report.member[~report.evaluated]), " and ") + ", as given",
     }
+    rule = {"losses": "the mean of exp(-loss)", "scores": "their mean"}.get(report.kind, how.fusion)
+    what = f"{classes} classes" if report.kind == "outputs" else f"a {ONE[report.kind]} per sample, no outputs"
+    queried = f", {report.queries} queries per sample" if report.queries > 1 else ""
     lines = [
-        f"{samples:,} samples: {_sides_text(report.member)}; {classes} classes",
-        f"{models} models, fused by {how.fusion}" if models > 1 else "1 model",
+        f"{samples:,} samples: {_sides_text(report.member)}; {what}{queried}",
+        f"{models} models, fused by {rule}" if models > 1 else "1 model",
         f"accuracy: {_accuracy_text(report)}",
         f"known to the attacker: {known[how.split] if how.known else 'no memberships'}",
         f"evaluated on {'the rest' if how.known else 'everything'}: {_sides_text(report.member[report.evaluated])}",
     ]
     return [*lines, *_more_seen(report)]
+
+
+def _opening(report: Findings) -> list[str]:
+    """Three lines that answer whether it is bad, each of one line if it fits."""
+    lines: list[str] = []
+    for line in headline(report).lines:
+        lines += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+    return lines
+
+
+def _risk(report: Findings) -> list[str]:
+    """Advantage, and at the lowest FPR that can be told lift, precision and members found; in the legend's words."""
+    at = report.lowest_fpr or FPRS[0]
+    head = (f"at {100 * float(at):g} % FPR", "lift", "precision %", "members found", "advantage")
+    rows = []
+    for name, one in report.risks.items():
+        counted = one.found[at]
+        found = TOO_FEW if counted is None else "{:,} of {:,}".format(*counted)
+        shares = (_text(one.lift[at]), _text(one.precision[at], scale=100))
+        rows.append((name, *shares, found, _text(one.advantage, decimals=3)))
+    return _table([head, *rows])
 
 
 def _notes(report: Findings) -> list[str]:
@@ -76,10 +105,23 @@ def _more_seen(report: Findings) -> list[str]:
 
 
 def _sides_text(member) -> str:
-    return "{:,} members, {:,} non-members".format(*counts(member))
+    return sides_text(counts(member))
+
+
+def _skipped(report: Findings) -> list[str]:
+    """Attacks by their reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in report.skipped.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines: list[str] = []
+    for reason, names in by_reason.items():
+        lines += textwrap.wrap(f"  {', '.join(names)}: {reason}", WIDTH, subsequent_indent="    ")
+    return lines
 
 
 def _accuracy_text(report: Findings) -> str:
+    if not report.classified:
+        return "no labels" if report.kind == "outputs" else f"unknown of {report.kind}"
     return "{} % on members, {} % on non-members".format(*(_text(side, scale=100) for side in report.accuracies))
 
 
@@ -111,11 +153,15 @@ def _legend(report: Findings) -> list[str]:
     chosen = "chosen on the known samples" if report.settings.known else "best for these samples: optimistic"
     wanted = f"a TPR needs {metrics.FALSE_POSITIVES} expected false positives, the other figures both sides"
     return [
-        "Higher is worse for privacy. [low, high]: 95 % interval. correct, misclassified: as the models classify them.",
+        "Higher is worse for privacy. [low, high]: 95 % interval."
+        + " correct, misclassified: as the models classify them." * report.classified,
         "AUC            chance that a member scores above a non-member; guessing: 0.5",
         f"balanced acc.  right answers, both sides counted alike; guessing: 50 %; threshold: {chosen}",
         f"acc.           right answers at that threshold; always answering 'member': {100 * share:.2f} %",
         "TPR at x FPR   members found while at most the share x of non-members is accused; guessing: x",
+        "lift           TPR / FPR: how many times likelier a member is accused than a non-member; guessing: 1",
+        f"precision      share of the accused who are members, if {100 * report.prior:g} % of all people are (--prior)",
+        "advantage      TPR - FPR at the threshold of the balanced accuracy; guessing: 0",
         f"{TOO_FEW:<15}{wanted}",
     ]
 
@@ -123,11 +169,14 @@ def _legend(report: Findings) -> list[str]:
 def _divergences(report: Findings) -> list[str]:
     head = ("divergence", "JS, nats", "bits", "distance", "p", "gain", "TV", "best bal. acc. %")
     leak = report.divergence
-    rows = {
-        "confidence": leak.confidence,
-        "confidence, by class": leak.confidence_per_class,
-        "prediction, at least": leak.prediction,
-    }
+    what = "confidence" if report.kind == "outputs" else report.kind
+    rows: dict[str, Divergence | None] = {}
+    if report.odds is not None:
+        rows[what] = leak.confidence
+    if report.odds is not None and report.labelled:
+        rows[f"{what}, by class"] = leak.confidence_per_class
+    if report.kind == "outputs":
+        rows["prediction, at least"] = leak.prediction
     return _table([head, *((name, *_divergence_row(one)) for name, one in rows.items())])
 
 
@@ -146,19 +195,22 @@ def _range(low: float, high: float, *, decimals: int) -> str:
 
 
 def _proofs(report: Findings) -> list[str]:
+    claimed = [] if report.claim is None else textwrap.wrap(str(report.claim), WIDTH, subsequent_indent="  ")
     if not report.settings.known:
-        return ["proven by an attack: nothing, as thresholds must be chosen on known samples (known is 0)"]
+        why = "thresholds must be chosen on known samples (known is 0)"
+        return [f"proven by an attack: nothing, as {why}", *claimed]
     head = ("proven at 95 %", "at least", "attack", "tried", "members found", "non-members accused")
     leak = report.divergence
     rows = {"JS, nats": leak.js_at_least, "epsilon": leak.epsilon_at_least}
-    return _table([head, *((name, *_proof_row(one)) for name, one in rows.items())])
+    return [*_table([head, *((name, *_proof_row(one)) for name, one in rows.items())]), *claimed]
 
 
 def _proof_row(one: Proof | None) -> tuple[str, ...]:
     if one is None:
         return TOO_FEW, "", "", "", ""
     counted = ("{:,} of {:,}".format(*rate) for rate in (one.caught, one.accused))
-    return f"{one.value:.4f}", one.attack, str(one.tried), *counted
+    proven = f"{one.value:.4f}" if one.value > 0 else NOTHING
+    return proven, one.attack, str(one.tried), *counted
 
 
 def _divergence_legend(report: Findings) -> list[str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mialab.audit import Report
-from mialab.audit.figures import FPRS, counts
+from mialab.audit.figures import counts, sides_text
 from mialab.chapters import plots
 
 MOST_CURVES = 8  # that a reader can tell apart
@@ -32,7 +32,7 @@ def _draw(report: Report) -> Figure:
     sides = counts(report.member[rows])
     if not report.attacks or not all(sides):
         raise ValueError("found no attack that was measured on members and non-members; expected one to draw")
-    at = _lowest_fpr(report)
+    at = report.lowest_fpr
     rates = {name: _rate(report, name, at) for name in report.attacks}
     names, measure = _best(report, rates), f"TPR at {100 * float(at):g} % FPR" if at else "AUC"
     labels = {name: f"{name}: " + (f"{100 * rates[name]:.2f} %" if at else f"{rates[name]:.3f}") for name in names}
@@ -40,7 +40,7 @@ def _draw(report: Report) -> Figure:
     ax = figure.add_subplot()
     plots.rocs(ax, {label: report.attacks[name].scores[rows] for name, label in labels.items()}, report.member[rows])
     _tell_apart(ax.lines)
-    title = "{:,} members and {:,} non-members".format(*sides)
+    title = sides_text(sides, " and ")
     if len(names) < len(rates):
         title += f"\n{len(names)} of {len(rates)} attacks: the best by {measure}" + ", and gap" * ("gap" in names)
     ax.set_title(title, fontsize="medium", loc="left")
@@ -57,12 +57,6 @@ def _tell_apart(lines: Iterable[Line2D]) -> None:
         look = next((look for look in looks if look not in taken), looks[0])
         line.set(color=look[0], linestyle=look[1])
         taken.add(look)
-
-
-def _lowest_fpr(report: Report) -> str | None:
-    """The lowest FPR at which there is a TPR, the same for all attacks; None where there are too few non-members."""
-    tpr = next(iter(report.attacks.values())).everyone.tpr
-    return next((fpr for fpr in reversed(FPRS) if tpr[fpr] is not None), None)
 
 
 def _rate(report, name, at):

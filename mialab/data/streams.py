@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from mialab.data.dataset import checked_rows
 from mialab.data.download import DataError
 from mialab.data.known import known
+
+SIXTEEN_BITS = 65_535  # the largest number
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PUBLISHED = {
@@ -143,15 +146,14 @@ class _Images(Dataset):
 def folder(path: str | os.PathLike, *, name: str | None = None, size: int = 224, workers: int = 0) -> Folder:
     """Images in ImageNet's layout, `path`/{train,val}/<class>/*.JPEG, never whole in memory.
 
-    Each image is turned to RGB, its shorter side resized to size * 8/7 pixels and its centre cut to size x size, the
-    same for members and non-members; random crops and flips are the training loop's. name: the folder's own by default;
-    workers: processes that read ahead, 0 for none. Raises DataError.
+    Files and folders with hidden names are passed over. Each image is turned to RGB, 16 bits to 8, its shorter side
+    resized to size * 8/7 pixels and its centre cut to size x size, the same for members and non-members; random crops
+    and flips are the training loop's. name: the folder's own by default; workers: processes that read ahead, 0 for
+    none. Raises DataError.
     """
-    from torchvision.datasets import ImageFolder
-
     path = Path(path)
     try:
-        train, val = (ImageFolder(path / part) for part in ("train", "val"))
+        train, val = (_part(path / part) for part in ("train", "val"))
     except OSError as error:
         raise DataError(f"{path}: not in ImageNet's layout, {{train,val}}/<class>/*.JPEG ({error})") from error
     if train.classes != val.classes:
@@ -160,6 +162,24 @@ def folder(path: str | os.PathLike, *, name: str | None = None, size: int = 224,
     files = tuple(os.path.relpath(file, path) for file, _ in (*train.samples, *val.samples))
     y = torch.tensor(train.targets + val.targets)
     return Folder(name or path.name, path, files, y, tuple(train.classes), len(train.targets), size, workers)
+
+
+def _part(path: Path) -> Any:
+    """One of the two parts; what a system leaves among images, such as .DS_Store, is no class and no image."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS, ImageFolder, has_file_allowed_extension
+
+    class Visible(ImageFolder):
+        def find_classes(self, directory):
+            found = sorted(one.name for one in os.scandir(directory) if one.is_dir() and not one.name.startswith("."))
+            if not found:
+                raise FileNotFoundError(f"found no folder of a class in {directory}")
+            return found, {name: label for label, name in enumerate(found)}
+
+    def wanted(file: str) -> bool:
+        seen = not any(part.startswith(".") for part in Path(file).relative_to(path).parts)
+        return seen and has_file_allowed_extension(file, IMG_EXTENSIONS)
+
+    return Visible(path, is_valid_file=wanted)
 
 
 def named(name: str, root: Path, workers: int) -> Folder:
@@ -191,6 +211,20 @@ def _rgb(path: Path):
 
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return _eight_bits(image, path).convert("RGB")
     except (OSError, SyntaxError) as error:
         raise DataError(f"{path}: not a whole image ({error}); remove it or put an intact copy there") from error
+
+
+def _eight_bits(image, path: Path):
+    """The image, 16-bit greys scaled to 8 bits; DataError for numbers of no known range, which would turn white."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise DataError(f"{path}: holds floating-point numbers, whose range nobody knows; save it with 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image).astype(np.int64)  # as old versions of Pillow read 16 bits: mode I
+    if grey.min() < 0 or grey.max() > SIXTEEN_BITS:
+        raise DataError(f"{path}: holds numbers from {grey.min()} to {grey.max()}; save it with 8 or 16 bits")
+    return Image.fromarray(np.round(grey * (255 / SIXTEEN_BITS)).astype(np.uint8))

@@ -72,19 +72,28 @@ def _checked(samples: np.ndarray, model: str, folds: int) -> np.ndarray:
     return columns
 
 
-def features(log_p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def features(log_p: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
     """What tells members from non-members in a prediction, for `classifier`: float64 [n, columns].
 
     Of log-probabilities [n, classes] and labels int [n]: log-odds of the label, the largest ten log-probabilities
     falling, whether the first is the label's, and the entropy. The JS of any such summary is at most the outputs'.
+    Without labels (None), what needs none.
     """
-    log_p, label = np.asarray(log_p, dtype=np.float64), np.asarray(labels)[:, None]
+    log_p = np.asarray(log_p, dtype=np.float64)
+    likeliest = _largest(log_p)
+    entropy = entr(np.exp(log_p)).sum(axis=1, keepdims=True)
+    if labels is None:
+        return np.concatenate([likeliest, entropy], axis=1)
+    label = np.asarray(labels)[:, None]
     of_label, others = np.take_along_axis(log_p, label, axis=1), log_p.copy()
     np.put_along_axis(others, label, -np.inf, axis=1)
     rest = np.logaddexp.reduce(others, axis=1, keepdims=True)
-    likeliest = -np.sort(-log_p, axis=1)[:, :LIKELIEST]
-    entropy = entr(np.exp(log_p)).sum(axis=1, keepdims=True)
     return np.concatenate([of_label - rest, likeliest, log_p.argmax(axis=1)[:, None] == label, entropy], axis=1)
+
+
+def _largest(log_p: np.ndarray) -> np.ndarray:
+    """The largest ten of each row, falling."""
+    return -np.sort(-log_p, axis=1)[:, :LIKELIEST]
 
 
 def _inputs(columns: np.ndarray, counted: Samples, model: str) -> np.ndarray:

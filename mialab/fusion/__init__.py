@@ -13,6 +13,7 @@ from mialab.fusion.calibration import calibration_error
 from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
 from mialab.fusion.learnt import Stacking
 from mialab.fusion.means import Confidence, Logit, Median, RawLogit, TrimmedMean, Weighted
+from mialab.fusion.rows import Rows, by_rows
 from mialab.fusion.rule import FusionRule, draws
 
 __all__ = [
@@ -29,10 +30,12 @@ __all__ = [
     "RandomAgreeing",
     "RawLogit",
     "Stacking",
+    "Rows",
     "TrimmedMean",
     "Vote",
     "Weighted",
     "answer",
+    "by_rows",
     "calibration_error",
     "draws",
     "fuse",
