@@ -260,7 +260,7 @@ def _of_scores(outputs: Scores, rule: FusionRule, references: References | Refer
 
 def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool) -> Evidence:
     """What outputs alone show; each model's own log-probabilities only if asked for: they may be large."""
-    logits, saved = outputs.logits, outputs.probabilities
+    logits = outputs.logits
     fused = _by_sample if logits.shape[1] * logits.shape[2] >= LARGE and rule.name in BY_SAMPLE else _of_all
     try:
         log_p = fused(rules.fuse, outputs, rule)
