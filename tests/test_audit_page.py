@@ -159,7 +159,7 @@ def test_the_most_exposed_members_are_those_whom_the_best_attack_is_surest_of():
 def test_notes_stand_before_the_figures_and_make_the_answer_unclear():
     text = PAGES["inverted"]
     assert text.index('id="notes"') < text.index('id="audited"') and "<strong>membership-inverted<" in text
-    assert "Unclear: do not rely on these figures yet" in text and "Notes: look at these first" not in shown()
+    assert "Do not rely on these figures yet" in text and "Notes: look at these first" not in shown()
 
 
 def test_the_same_report_gives_the_same_bytes():

@@ -280,7 +280,7 @@ def test_known_holds_what_is_known_and_refuses_what_cannot_be():
 
 
 def test_every_attack_has_one_name_a_line_and_a_version():
-    assert attacks.names() == (*attacks.ALL, *attacks.VARIANTS, *attacks.QUERIES)
+    assert attacks.names() == (*attacks.ALL, *attacks.VARIANTS, *attacks.SCORES, *attacks.QUERIES)
     assert len(set(attacks.names())) == len(attacks.names())
     versions = attacks.versions(attacks.names())
     assert versions.keys() == set(attacks.names()) and all(isinstance(one, int) for one in versions.values())

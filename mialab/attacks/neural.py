@@ -17,7 +17,6 @@ In none is the label an input. Scores are log-odds: 0 is the boundary. Explained
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,14 +25,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mialab.attacks.base import Evidence, Known, from_function
-from mialab.attacks.lacking import NoOpinion, NotEnough
+from mialab.attacks.lacking import NotEnough
 from mialab.attacks.network import Network
 from mialab.fusion import Rows, by_rows
 from mialab.seeds import derive
 
 EPOCHS = 30
-SURE = 1e-5  # what is left beside the likeliest class, below which a network sees nothing of it
-MOST_SURE = 0.5  # share of such samples, from which on it is worth a remark
 FEWEST_PAIRS = 8  # known members, and as many non-members, without which no network is trained
 
 
@@ -62,7 +59,6 @@ def pooled(variant: Variant, evidence: Evidence, known: Known, seed: int, *, eve
     pairs = _sides(evidence, known).min(axis=1)
     if pairs[pairs >= variant.fewest].sum() < FEWEST_PAIRS:
         raise NotEnough(_reason(variant))
-    _remark_on_sure(evidence)
     return _answers(variant, evidence, known, evidence.features, _rng(seed, variant.name), every_epoch)
 
 
@@ -73,7 +69,6 @@ def per_class(
     classes = np.flatnonzero(_sides(evidence, known).min(axis=1) >= variant.fewest)
     if not len(classes):
         raise NotEnough(_reason(variant))
-    _remark_on_sure(evidence)
     scores = np.zeros((EPOCHS if every_epoch else 1, len(evidence.labels)))
     for label in classes.tolist():
         alike, taught = evidence.labels == label, known.part(evidence.labels[known.rows] == label)
@@ -164,14 +159,6 @@ def _inputs(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
     if isinstance(evidence.features, Rows):
         return np.asarray(evidence.features.reordered(rows), dtype=np.float32)
     return np.asarray(evidence.features[rows], dtype=np.float32)
-
-
-def _remark_on_sure(evidence: Evidence) -> None:
-    """Say so where nearly all confidences are 0 or 1 to as many digits as a network of float32 can tell apart."""
-    blind = float((evidence.features.max(axis=1) > 1 - SURE).mean())
-    if blind > MOST_SURE:
-        text = f"{blind:.0%} of confidences are 0 or 1 to five digits, and the confidences are all that"
-        warnings.warn(f"{text} these attacks see: those on loss or log-odds see more", NoOpinion, stacklevel=2)
 
 
 def _reason(variant: Variant) -> str:

@@ -68,6 +68,8 @@ def headline(report: Findings) -> Headline:
     low = max(widened(area, tried).low for area in areas.values())
     level = "unclear" if doubtful else _level(low, max(_least_lift(measured[name], tried) for name in areas))
     found, pairs = _found(best, measured[best], report.lowest_fpr), _pairs(report, surest, areas[surest])
+    if level == "no" and areas[surest].low > 0.5:
+        pairs += f"; as the best of {len(areas)} attacks that may be chance"
     if doubtful:
         wrong = f"Is it bad? unclear: the file is probably wrong; read the notes first ({', '.join(doubtful)})"
         return Headline(level, (wrong, f"As it stands, {found}", _basis(report)))
@@ -115,9 +117,9 @@ def _found(name: str, figures: Figures, fpr: str | None) -> str:
 
 def _pairs(report: Findings, name: str, area: Estimate) -> str:
     share = f"{100 * area.value:.1f} % of pairs [{100 * area.low:.1f}, {100 * area.high:.1f}]"
-    text = f"{name} tells a member from a non-member in {share}; guessing: 50 %"
+    text = f"{name} tells member from non-member in {share}; guessing: 50 %"
     proof = report.divergence.epsilon_at_least
-    return text if proof is None or not proof.value else f"{text}; epsilon: {proof.value:.2f} or more"
+    return text if proof is None or not proof.value else f"{text}; epsilon >= {proof.value:.2f}"
 
 
 def _basis(report: Findings) -> str:
@@ -126,5 +128,5 @@ def _basis(report: Findings) -> str:
     text = f"Measured by {number} {'attack' if number == 1 else 'attacks'} on "
     text += sides_text(counts(report.member[report.evaluated]))
     if report.notes:
-        text += "; read the notes below"
-    return text if report.references else f"{text}; reference models (--reference) would find more"
+        text += "; read the notes"
+    return text if report.references else f"{text}; --reference would find more"

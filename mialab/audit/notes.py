@@ -27,6 +27,8 @@ SURE_BESIDE = 0.2  # the same where the other side's labels fit
 KEPT = 0.3  # share of that promise, times what chance leaves open; a model that keeps as much is not at chance
 A_FEW = 1000  # samples that are looked at before all are
 MOST_OF_ONE = 0.8  # of the answers
+SATURATED = 1e-5  # what is left beside the likeliest class, of which a network on confidences sees nothing
+MOST_SATURATED = 0.5  # share of such samples, from which on it is worth a note
 AT_CHANCE = 2.326  # the normal quantile at 0.99: accuracy that lies below is not above chance
 
 
@@ -227,6 +229,16 @@ def _other_order(bad: list[Side]) -> Note:
     check = "compute the accuracy where you made the file; a loader that shuffles gives labels and outputs in one pass"
     figures = {one.name: {"accuracy": one.accuracy, "chance": one.chance, "confidence": one.sure} for one in bad}
     return Note("labels-at-chance", f"{seen}; {meaning}; check: {check}", figures)
+
+
+def of_saturated(top: np.ndarray, neural: list[str]) -> list[Note]:
+    """Where most confidences are 0 or 1 to as many digits as a network can tell apart: top, the largest of each [n]."""
+    share = float((top > 1 - SATURATED).mean())
+    if not neural or share <= MOST_SATURATED:
+        return []
+    seen = f"{', '.join(neural)}: {share:.0%} of confidences are 0 or 1 to five digits"
+    meaning = "they are all that these attacks see, and those on loss or log-odds see more"
+    return [Note("saturated", f"{seen}; {meaning}", {"attacks": neural, "share": share})]
 
 
 # membership

@@ -22,11 +22,12 @@ from mialab import fusion as rules
 from mialab import share
 from mialab.attacks.base import REMEDIES, AskedModel, Attack, Evidence, Known
 from mialab.attacks.lacking import NoOpinion, NotEnough
+from mialab.attacks.neural import ATTACKS as NEURAL
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, odds_by_query
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
-from mialab.audit.notes import Note, of_outputs
+from mialab.audit.notes import Note, of_outputs, of_saturated
 from mialab.audit.reference_notes import accuracy_line, of_references
 from mialab.audit.report import Report
 from mialab.audit.risk import EVEN
@@ -170,7 +171,7 @@ def _report(case: _Case, chosen: list[Attack], progress: bool) -> Report:
         attacks=results,
         skipped=skipped,
         references=_references_text(case),
-        notes=(*found(outputs, evidence), *remarks),
+        notes=(*found(outputs, evidence), *_saturated(evidence, results), *remarks),
     )
 
 
@@ -184,6 +185,12 @@ def found(outputs: Outputs | Scores, evidence: Evidence) -> list[Note]:
     elif evidence.references is not None and outputs.labelled:
         notes += of_references(evidence.references, outputs, evidence.log_p, evidence.answers)
     return notes
+
+
+def _saturated(evidence: Evidence, results: dict[str, Result]) -> list[Note]:
+    """What neural attacks on confidences cannot see."""
+    neural = [name for name in results if name in {attack.name for attack in NEURAL}]
+    return of_saturated(evidence.p.max(axis=1), neural) if neural and evidence.p.shape[1] else []
 
 
 def _references_text(case: _Case) -> str:

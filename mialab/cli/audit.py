@@ -46,7 +46,8 @@ The Jensen-Shannon divergences are those of the evaluated samples' fused predict
 and none that looks at the samples, at reference models or at each model's own answers.
 
 LIMIT is such as 'tpr@0.01 > 0.05' or 'value auc of loss >= 0.6'. Figures: auc, advantage, balanced_accuracy, tpr@FPR,
-epsilon, js; of any attack, or "of" one; by the lower end of the interval, or its "value" or "high" end.
+epsilon, js; of any attack, or "of" one; by the lower end of the interval, or its "value" or "high" end. The chance that
+a limit is broken by luck is 2.5 % for each attack: name one, or leave some room above what guessing reaches.
 
 exit codes: 0 done; 2 refused, or an attack asked for by name could not run; 3 a limit of --fail-if is broken.
 
@@ -109,11 +110,6 @@ def _names() -> str:
     lines = []
     for when, attacks in {**catalogue.GROUPS, "run on scores, one per sample": catalogue.SCORES}.items():
         lines += ["", f"attacks {when}:", *(f"  {name:<28}{what}" for name, what in attacks.items())]
-    lines += [
-        "",
-        "attacks on scores, one per sample:",
-        *(f"  {name:<28}{what}" for name, what in catalogue.SCORES.items()),
-    ]
     fusions = (f"  {name:<28}{what}" for name, what in catalogue.FUSIONS.items())
     variants = textwrap.wrap(", ".join(catalogue.VARIANTS), 118, break_on_hyphens=False)
     lines += ["", "variants run by name, with --reference:", *(f"  {line}" for line in variants)]

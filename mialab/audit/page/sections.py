@@ -43,7 +43,8 @@ def notes(report: Findings) -> Section | None:
         return None
     items = []
     for note in report.notes:
-        sentence = str(note) if note.code == "no-opinion" else _begun(str(note))  # which begins with attacks' names
+        named = note.code in ("no-opinion", "saturated")  # it begins with attacks' names
+        sentence = str(note) if named else _begun(str(note))
         items.append(tag("li", tag("strong", note.code), tag("br"), f"{sentence}."))
     return "Notes: look at these first", tag("ul", *items, class_="notes")
 

@@ -9,7 +9,7 @@ from mialab.metrics import Estimate
 
 SPACE = "\u00a0"  # between a number and its per cent sign
 LEVEL = {
-    "unclear": "Unclear: do not rely on these figures yet.",
+    "unclear": "Unclear: the file is probably wrong, or too little was measured. Do not rely on these figures yet.",
     "no": "No leak seen: these attacks did no better than guessing.",
     "slightly": "Slightly: the model's answers say a little about which samples it was trained on.",
     "yes": "Yes: the model's answers give away which samples it was trained on, some of them clearly.",
@@ -118,7 +118,7 @@ def _promise(report: Findings) -> list[str]:
 def advice(report: Findings, opening: Headline) -> list[str]:
     """What to do next, the most urgent first."""
     todo = []
-    if any(note.code != "no-opinion" for note in report.notes):
+    if any(note.code not in ("no-opinion", "saturated") for note in report.notes):
         todo.append("Read the notes, and check the file as each of them says; then audit again.")
     if opening.level in ("yes", "badly"):
         todo.append(
