@@ -16,7 +16,8 @@ import export  # noqa: E402
 NOTEBOOKS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+# All run as student editions below, and with their solutions as chapters; three show that the notebooks are no other.
+@pytest.mark.parametrize("notebook", NOTEBOOKS[::6], ids=lambda path: path.name)
 def test_the_exported_notebook_runs(notebook, tmp_path):
     regress.execute(notebook, tmp_path)
 
