@@ -295,6 +295,11 @@ def test_the_page_fits_its_window_and_asks_for_nothing(browser, tmp_path, width,
     assert asked == [f"file://{tmp_path / 'page.html'}"]
     cut = "[...document.querySelectorAll('svg.figure text')].filter(t => t.getBoundingClientRect().left < 0 ||"
     assert visit.evaluate(f"{cut} t.getBoundingClientRect().right > innerWidth).map(t => t.textContent)") == []
+    wide = visit.evaluate("[...document.querySelectorAll('.dots')].map(t => t.getBoundingClientRect().right)")
+    plots = visit.evaluate(
+        "[...document.querySelectorAll('.dots tbody svg')].map(s => s.getBoundingClientRect().width)"
+    )
+    assert all(right <= width for right in wide) and len({round(one) for one in plots}) <= max(1, len(wide))
     context.close()
 
 
