@@ -29,8 +29,8 @@ from mialab.splits import Arrangement
 from mialab.training import Phase, Recipe
 
 # Do ensembles of pruned members leak less? Each member is trained, pruned by ADMM and retrained, as the pruning paper
-# has it; recipes of the later phases and shares are our choice. Plain ensembles of the same size after several epochs
-# are what they are compared with at the same accuracy, and one that is trained as long as all three phases together.
+# has it; recipes of the later phases and shares are our choice. Plain ensembles of the same size after several epochs,
+# the last of them trained as long as all three phases together, are what they are compared with at the same accuracy.
 ADMM = {"smoke": replace(SMALL, epochs=12), "course": replace(ALEXNET, epochs=40, lr=1e-3)}
 ADMM["paper"] = ADMM["course"]
 KEEPS = {"smoke": (0.3, 0.2, 0.1), "course": (0.3, 0.1, 0.05), "paper": (0.3, 0.1, 0.05)}
@@ -55,9 +55,10 @@ def _pruned(preset: str, seed: int) -> tuple[Defended, ...]:
     cut = [pruned(setting, admm, keep, seed) for keep in KEEPS[preset]]
     found = []
     for size, white_box in ((1, False), (setting.models, False), (setting.models, True)):
-        curve = tuple(replace(setting.audit(plain, size, epoch), white_box=white_box) for epoch in setting.epochs)
-        found += [Defended(audit, "none", 0, audit.epoch, curve) for audit in curve]
+        usual = [replace(setting.audit(plain, size, epoch), white_box=white_box) for epoch in setting.epochs]
         more = replace(control.audit(control.pipeline(seed), size), white_box=white_box)
+        curve = (*usual, more)  # where the learning rate stays, the longer training is the same one, gone on with
+        found += [Defended(audit, "none", 0, audit.epoch, curve) for audit in usual]
         found.append(Defended(more, "longer", 0, more.epoch, curve))
         for strength, (keep, pipeline) in enumerate(zip(KEEPS[preset], cut, strict=True), start=1):
             audit = replace(setting.audit(pipeline, size), white_box=white_box)
