@@ -12,15 +12,16 @@ from mialab import training
 from mialab.cells import recorder
 from mialab.cells.answered import Answered
 from mialab.cells.cost import Work
-from mialab.cells.pipeline import Evaluated, Member, Pipeline, builder, evaluated, training_rows
+from mialab.cells.pipeline import Evaluated, Member, Pipeline, builder, training_rows
 from mialab.cells.recorder import Recorder
+from mialab.cells.trained import OfPipeline, check_rising
 from mialab.engine.store import OBSERVED, Cell
 from mialab.ensembles import Alone, Diversity, Network
 from mialab.training import TrainingRun
 
 
 @dataclass(frozen=True)
-class Diversified(Answered):
+class Diversified(OfPipeline, Answered):
     """`count` backbones under one shared layer, trained jointly, as `mialab.ensembles.diversified` says: our stand-in.
 
     pipeline: of one phase without defenses, whose architecture is that of a backbone without its last layer. epochs:
@@ -41,7 +42,7 @@ class Diversified(Answered):
     weight: float = 0.01
 
     def __post_init__(self) -> None:
-        pipeline, last = self.pipeline, self.pipeline.last.recipe.epochs
+        pipeline = self.pipeline
         plain = len(pipeline.phases) == 1 and pipeline.method == "none" and pipeline.division.kind == "all"
         if not plain or pipeline.start is not None:
             raise ValueError(
@@ -50,8 +51,7 @@ class Diversified(Answered):
             )
         if self.count < 1:
             raise ValueError(f"Diversified: count must be at least 1, not {self.count}")
-        if not self.epochs or list(self.epochs) != sorted({*self.epochs} & {*range(1, last + 1)}):
-            raise ValueError(f"Diversified: epochs must be rising whole numbers from 1 to {last}, not {self.epochs}")
+        check_rising(self, self.epochs)
         Diversity(self.weight)
 
     @property
@@ -64,20 +64,6 @@ class Diversified(Answered):
         """The seed of the one training."""
         return (self.pipeline.seed_of("diversified", self.count),)
 
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
-
-    def seeded(self, seed: int) -> Self:
-        """The same for another repetition."""
-        return replace(self, pipeline=self.pipeline.seeded(seed))
-
     def columns(self) -> dict[str, Any]:
         """What tells rows of these models from others."""
         ours = {"method": "diversified", "diversity": self.weight, "formula": "our stand-in"}
@@ -86,10 +72,6 @@ class Diversified(Answered):
     def cells(self, number: int) -> tuple[Self, ...]:
         """This one cell, which has all backbones."""
         return (self,)
-
-    def seen(self) -> Evaluated:
-        """The samples that are answered, and whose they are."""
-        return evaluated(self.pipeline)
 
     def needs(self) -> tuple[()]:
         return ()

@@ -14,8 +14,9 @@ from mialab import ensembles
 from mialab.cells import recorder
 from mialab.cells.answered import Answered
 from mialab.cells.cost import Work
-from mialab.cells.pipeline import Evaluated, Member, Pipeline, evaluated, train
+from mialab.cells.pipeline import Evaluated, Member, Pipeline, train
 from mialab.cells.recorder import Recorder, answers
+from mialab.cells.trained import OfPipeline, check_rising
 from mialab.engine.store import OBSERVED, Cell
 from mialab.training import Fitted
 
@@ -23,7 +24,7 @@ SEEN = ("right", "confidence", "held")  # what a later model is told of an earli
 
 
 @dataclass(frozen=True)
-class Sequential(Answered):
+class Sequential(OfPipeline, Answered):
     """Model `first` of an ensemble that is trained in turn, as `mialab.ensembles.sequential` says: our design.
 
     pipeline: of one phase, whose arrangement sets reference rows apart: these are the held-out ones, and no attack is
@@ -47,15 +48,14 @@ class Sequential(Answered):
     first: int = 0
 
     def __post_init__(self) -> None:
-        pipeline, last = self.pipeline, self.pipeline.last.recipe.epochs
+        pipeline = self.pipeline
         plain = len(pipeline.phases) == 1 and pipeline.division.kind == "all"
         if not plain or not pipeline.arrangement.reference > 0 or pipeline.arrangement.kind == "released":
             raise ValueError(
                 "Sequential: give a pipeline of one phase without a division, and an arrangement with a reference "
                 "share, whose rows are compared with the members' and not audited"
             )
-        if not self.epochs or list(self.epochs) != sorted({*self.epochs} & {*range(1, last + 1)}):
-            raise ValueError(f"Sequential: epochs must be rising whole numbers from 1 to {last}, not {self.epochs}")
+        check_rising(self, self.epochs)
         if self.first < 0:
             raise ValueError(f"Sequential: first must be at least 0, not {self.first}")
         ensembles.check(self.leaves_out)
@@ -70,20 +70,6 @@ class Sequential(Answered):
         """The seed of the training."""
         return (self.pipeline.seed_of("target", self.first),)
 
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
-
-    def seeded(self, seed: int) -> Self:
-        """The same for another repetition."""
-        return replace(self, pipeline=self.pipeline.seeded(seed))
-
     def columns(self) -> dict[str, Any]:
         """What tells rows of these models from others."""
         method = self.pipeline.method
@@ -93,10 +79,6 @@ class Sequential(Answered):
     def cells(self, number: int) -> tuple[Self, ...]:
         """The cells of models 0 to number - 1; they differ from this one, which is the first, in `first` alone."""
         return tuple(replace(self, first=first) for first in range(number))
-
-    def seen(self) -> Evaluated:
-        """The samples that are answered, and whose they are."""
-        return evaluated(self.pipeline)
 
     def needs(self) -> tuple[Self, ...]:
         return self.cells(self.first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from mialab.cells.answered import Answered
 from mialab.cells.models import Models
-from mialab.cells.pipeline import Evaluated, Pipeline, evaluated
+from mialab.cells.pipeline import Pipeline
+from mialab.cells.trained import OfPipeline
 from mialab.engine.store import Cell
 from mialab.ensembles import ends
 
 
 @dataclass(frozen=True)
-class Snapshots(Answered):
+class Snapshots(OfPipeline, Answered):
     """The models at the ends of a training's cycles: model 0 is the last one, model 1 the one before, and so on.
 
     So the first m models are the ensemble of size m that the paper takes (A.5, after Huang et al. 2017): audit it with
@@ -51,20 +52,6 @@ class Snapshots(Answered):
         """How many snapshots there are."""
         return len(ends(self.pipeline.last.recipe))
 
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
-
-    def seeded(self, seed: int) -> Self:
-        """The same for another repetition."""
-        return replace(self, pipeline=self.pipeline.seeded(seed))
-
     def columns(self) -> dict[str, Any]:
         """What tells rows of these models from others."""
         method = self.pipeline.method
@@ -73,10 +60,6 @@ class Snapshots(Answered):
     def cells(self, number: int) -> tuple[Self, ...]:
         """This one cell, which has all of them."""
         return (self,)
-
-    def seen(self) -> Evaluated:
-        """The samples that are answered, and whose they are."""
-        return evaluated(self.pipeline)
 
     def needs(self) -> tuple[Models]:
         return (Models(self.pipeline, ends(self.pipeline.last.recipe)),)

@@ -17,14 +17,51 @@ from mialab.engine.store import Cell, Config
 from mialab.training import Fitted
 
 
-class Trained(Config):
-    """A cell of `count` trainings, from number `first` on, observed after some epochs of the pipeline's last phase.
-
-    A subclass is a frozen dataclass with these fields. With several phases it needs the same cell with a phase less,
-    which keeps what that phase ended with.
-    """
+class OfPipeline(Config):
+    """A cell about what one pipeline trains. A subclass is a frozen dataclass with this field."""
 
     pipeline: Pipeline
+
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return self.pipeline.data
+
+    @property
+    def seed(self) -> int:
+        """The repetition."""
+        return self.pipeline.seed
+
+    def columns(self) -> dict[str, Any]:
+        """What tells rows of these models from others."""
+        return self.pipeline.columns()
+
+    def seeded(self, seed: int) -> Self:
+        """The same for another repetition."""
+        return self._with(pipeline=self.pipeline.seeded(seed))
+
+    def seen(self) -> Evaluated:
+        """The samples that are answered, and whose they are."""
+        return evaluated(self.pipeline)
+
+    def _with(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+
+def check_rising(cell: OfPipeline, epochs: tuple[int, ...]) -> None:
+    """Raise ValueError unless these are one or more epochs of the pipeline's training, in rising order."""
+    last, kind = cell.pipeline.last.recipe.epochs, type(cell).__name__
+    if not epochs or list(epochs) != sorted({*epochs} & {*range(1, last + 1)}):
+        raise ValueError(f"{kind}: epochs must be rising whole numbers from 1 to {last}, not {epochs}")
+
+
+class Trained(OfPipeline):
+    """A cell of `count` trainings, from number `first` on, observed after some epochs of the pipeline's last phase.
+
+    A subclass is a frozen dataclass with these fields, too. With several phases it needs the same cell with a phase
+    less, which keeps what that phase ended with.
+    """
+
     epochs: tuple[int, ...]
     first: int
     count: int
@@ -41,16 +78,6 @@ class Trained(Config):
         """The numbers of the models, or of the shadows, in this cell."""
         return range(self.first, self.first + self.count)
 
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.pipeline.data
-
-    @property
-    def seed(self) -> int:
-        """The repetition."""
-        return self.pipeline.seed
-
     def operations(self) -> float:
         """Multiply-adds of one model's training step."""
         return self.pipeline.step_operations
@@ -58,18 +85,6 @@ class Trained(Config):
     def work(self) -> Work:
         """What is trained here, found without loading any data."""
         return self.pipeline.work(len(self.seeds))
-
-    def columns(self) -> dict[str, Any]:
-        """What tells rows of these models from others."""
-        return self.pipeline.columns()
-
-    def seeded(self, seed: int) -> Self:
-        """The same for another repetition."""
-        return self._with(pipeline=self.pipeline.seeded(seed))
-
-    def seen(self) -> Evaluated:
-        """The samples that are answered, and whose they are."""
-        return evaluated(self.pipeline)
 
     def apart(self) -> np.ndarray | None:
         """Which of the samples a stacking pipeline keeps for its meta-learner, bool [samples]; None without any."""
@@ -88,9 +103,6 @@ class Trained(Config):
             return ()
         end = (parent.last.recipe.epochs,)
         return (self._with(pipeline=parent, epochs=end, weights=end, sensitivity=()),)
-
-    def _with(self, **changes: Any) -> Self:
-        return replace(self, **changes)
 
     def check_epochs(self) -> None:
         """Raise ValueError unless what is observed are epochs of the pipeline's last phase."""

@@ -23,7 +23,7 @@ from mialab.defenses.pruning import Admm, Budget, Prune
 from mialab.engine.grid import Experiment
 from mialab.engine.store import Config
 from mialab.experiments.basics import ALEXNET, SMALL
-from mialab.experiments.ensemble_defenses import SETTINGS, Setting
+from mialab.experiments.ensemble_defenses import ASKED, BY_LABELS, SETTINGS, Setting
 from mialab.experiments.pruning import FINER
 from mialab.splits import Arrangement
 from mialab.training import Phase, Recipe
@@ -153,9 +153,8 @@ SEQUENTIAL = Experiment(
 # the mean, so that label-only attacks are the same; only the two means have a gradient.
 FUSION_ATTACKS = ("gap", "confidence", "neural-published", *LIKELIHOODS[:3])
 LABELS = ("confidence", "logit", "vote", "median", "trimmed-mean")
-BY_LABELS, BY_GRADIENTS = ("label-noise",), ("gradient-input", "gradient-weights")
+BY_GRADIENTS = ("gradient-input", "gradient-weights")
 GRADIENTS = ("confidence", "logit")
-ASKED = {"smoke": 500, "course": 1000, "paper": 2000}  # samples, as each takes many queries
 
 
 def _fusion_defense(preset: str, seed: int) -> tuple[Config, ...]:
