@@ -115,7 +115,7 @@ def dots(
     ticks, names, at = [], [], 0.0
     for title, members in _grouped(rows, group).items():
         if group is not None:
-            ax.text(0, at, str(title), transform=ax.get_yaxis_transform(), weight="bold", va="center", ha="left")
+            ax.text(0.015, at, str(title), transform=ax.get_yaxis_transform(), weight="bold", va="center", ha="left")
             at += 1
         for row in members:
             _dot(ax, row, value, by, at, title)
