@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mialab import claims
-from mialab.claims import Claim, Criterion, Effect, First, Last, Trend, printed, show, verdict
+from mialab.claims import Claim, Criterion, Effect, First, Last, Middle, Trend, printed, show, verdict
 from mialab.claims.claim import above, at_least, at_most, below, near
 from mialab.metrics import Estimate
 from mialab.results.lines import Result
@@ -59,6 +59,21 @@ def test_two_filters_on_either_side_give_a_difference_of_differences():
     late, early, many, one = {"epoch": Last()}, {"epoch": First()}, {"models": Last()}, {"models": 1}
     effect = Effect("auc", of=(late | many, early | one), minus=(late | one, early | many))
     assert effect.per_seed(there) == pytest.approx({0: (0.68 - 0.60) - (0.51 - 0.50)})
+
+
+def test_what_is_taken_off_may_be_another_column():
+    there = [{"seed": 0, "level": "all", "lead": 0.3}, {"seed": 0, "level": "matched", "lead": 9, "absolute": 0.1}]
+    effect = Effect("lead", {"level": "all"}, {"level": "matched"}, less="absolute")
+    assert effect.per_seed(there) == pytest.approx({0: 0.3 - 0.1})
+    assert str(effect) == "lead [level all] minus absolute [level matched]"
+    within = Effect("lead", {"level": "matched"}, {"level": "matched"}, less="absolute")
+    assert within.per_seed(there) == pytest.approx({0: 9 - 0.1})  # one row, two columns
+
+
+@pytest.mark.parametrize(("epochs", "middle"), [((5, 45, 90), 45), ((5, 45), 5), ((5, 90, 90, 90), 5), ((7,), 7)])
+def test_the_middle_is_that_of_the_numbers_that_there_are_however_often(epochs, middle):
+    there = [{"seed": 0, "epoch": epoch, "auc": epoch} for epoch in epochs]
+    assert Effect("auc", {"epoch": Middle()}).per_seed(there) == {0: middle}
 
 
 def test_any_value_of_a_tuple_matches_and_a_row_without_the_column_does_not():

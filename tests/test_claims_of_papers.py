@@ -20,8 +20,9 @@ from mialab.cells.inspected import Inspected
 from mialab.cells.matched import Matched
 from mialab.cells.parted import Parted
 from mialab.cells.rescaled import Rescaled
-from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show
+from mialab.claims import Claim, Effect, Trend, claim, ensemble, printed, show, tables
 from mialab.engine.store import Cell
+from mialab.results import records
 from mialab.results.lines import Result
 
 
@@ -48,38 +49,31 @@ def test_every_experiment_that_a_claim_needs_exists():
 
 
 COLUMNS = {
-    *("data", "model", "method", "epoch", "models", "fusion", "access", "attack"),
     *(
+        "data",
+        "model",
+        "method",
+        "epoch",
+        "models",
+        "fusion",
+        "access",
+        "attack",
         "choice",
+        "reading",
         "subset",
         "side",
-        "level",
-        "factor",
-        "strength",
-        "rescaled",
-        "keep",
-        "epsilon",
-        "matched",
-        "label",
-        "per_weight",
     ),
+    *("level", "factor", "strength", "rescaled", "keep", "epsilon", "matched", "label", "per_weight", "division"),
+    "membership",
 }
 OF_AN_ATTACK = {"auc", "balanced_accuracy", "auc_above_plain"}
+IN_NO_TABLE = {"members_confidence", "nonmembers_confidence", "absolute_lead", "chance_lead"}  # of rows, all the same
 VALUES = OF_AN_ATTACK | {
     *("train_accuracy", "test_accuracy", "js", "confidence", "correct_confidence", "misclassified_confidence"),
     *("agreement", "level_js", "unanimous", "share", "contribution", "changed", "train_certainty", "test_certainty"),
     *("train_loss", "epochs_to_converge", "weights", "reduction_ratio", "storage_bytes", "multiply_adds"),
-    *(
-        "inference_seconds",
-        "training_multiply_adds",
-        "output_error",
-        "worst_error",
-        "failure_rate",
-        "proven_rate",
-        "gain",
-        "keep",
-        "per_weight",
-    ),
+    *("inference_seconds", "training_multiply_adds", "output_error", "worst_error", "failure_rate", "proven_rate"),
+    *("gain", "keep", "per_weight", "lead", "confidence_auc", *IN_NO_TABLE),
 }
 
 
@@ -88,19 +82,22 @@ def effects_of(one: Claim) -> list[Effect]:
     return [part for one in found for part in ((one.effect, one.against) if isinstance(one, Trend) else (one,))]
 
 
-def filters_of(effect: Effect) -> list[dict]:
-    return [where for side in (effect.of, effect.minus) for where in (side if isinstance(side, tuple) else (side,))]
+def sides_of(effect: Effect) -> list[tuple[str | tuple[str, str], tuple[dict, ...]]]:
+    """What is averaged and over which rows, then the same of what is taken off."""
+    sides = [side if isinstance(side, tuple) else (side,) for side in (effect.of, effect.minus)]
+    return list(zip((effect.value, effect.less or effect.value), sides, strict=True))
 
 
 @pytest.mark.parametrize("one", claims.ALL, ids=lambda one: one.id)
 def test_columns_values_attacks_data_and_architectures_are_known_by_name(one):
     for effect in effects_of(one):
-        values = {effect.value} if isinstance(effect.value, str) else set(effect.value)
-        assert values <= VALUES
-        for where in filters_of(effect):
-            assert set(where) <= COLUMNS
-            assert ("attack" in where) >= bool(values & OF_AN_ATTACK)  # else attacks would be averaged
-            assert where.get("attack", "gap") in attacks.ALL
+        for value, side in sides_of(effect):
+            values = {value} if isinstance(value, str) else set(value)
+            assert values <= VALUES
+            for where in side:
+                assert set(where) <= COLUMNS
+                assert ("attack" in where) >= bool(values & OF_AN_ATTACK)  # else attacks would be averaged
+                assert where.get("attack", "gap") in attacks.ALL
     for setting in (*one.settings, *one.stand_ins):
         assert set(setting) == {"data", "model"}
         assert setting["data"] in {*data.names(), "imagenet", "tiny-imagenet-10"}
@@ -175,11 +172,13 @@ def identities(config) -> list[dict]:
 
 
 def grid_rows(name: str, preset: str, *, shift=lambda row, value: random.random()) -> list[dict]:
-    """Rows as the experiment's grid gives them, with made-up measurements."""
-    made_up = []
-    for config in experiments.ALL[name].grid(preset, seeds=(0, 1, 2)):
-        for row in identities(config):
-            made_up.append(row | {value: shift(row, value) for value in experiments.ALL[name].values})
+    """Rows as the experiment's grid gives them, with made-up measurements; as if released networks had repetitions."""
+    experiment, made_up = experiments.ALL[name], []
+    for seed in (0, 1, 2):
+        for config in experiment.grid(preset, seeds=(seed,)) or experiment.grid(preset, seeds=(0,)):
+            for row in identities(config):
+                values = {value: shift(row, value) for value in (*experiment.values, *IN_NO_TABLE)}
+                made_up.append(row | {"seed": seed} | values)
     return made_up
 
 
@@ -212,6 +211,11 @@ AS_SAID = {  # by value, of training's progress e (0 to 1), log2 of the models m
     ("confidence", "all"): lambda e, m, s: 0.9 - 0.3 * e * (1 - s),
     ("confidence", "matched"): lambda e, m, s: 0.9 - 0.005 * e * (1 - s),
     ("confidence", "lowest"): lambda e, m, s: 0.2 - 0.1 * e * (1 - s),
+    ("lead", "all"): lambda e, m, s: 0.3 * e,
+    ("lead", "lowest"): lambda e, m, s: 0.1 * e,
+    ("absolute_lead", "matched"): lambda e, m, s: 0.01,
+    ("chance_lead", "matched"): lambda e, m, s: 0.005,
+    ("confidence_auc", "matched"): lambda e, m, s: 0.5 + 0.1 * e,
     ("correct_confidence", "all"): lambda e, m, s: 0.9 - 0.05 * e * (1 - s),
     ("misclassified_confidence", "all"): lambda e, m, s: 0.3 - 0.1 * e * (1 - s),
     ("unanimous", "all"): lambda e, m, s: 0.97,
@@ -219,8 +223,6 @@ AS_SAID = {  # by value, of training's progress e (0 to 1), log2 of the models m
     ("contribution", "agreement"): lambda e, m, s: 0.2,
     ("contribution", "correct"): lambda e, m, s: 0.02,
     ("contribution", "misclassified"): lambda e, m, s: 0.03,
-    ("confidence", "correct"): lambda e, m, s: 0.9 - 0.02 * m,
-    ("confidence", "misclassified"): lambda e, m, s: 0.2 + 0.02 * m,
     ("js", "all"): lambda e, m, s: 0.1 + 0.02 * m,
     ("js", "correct"): lambda e, m, s: 0.05 + 0.02 * m,
     ("js", "misclassified"): lambda e, m, s: 0.07 + 0.02 * m,
@@ -235,10 +237,15 @@ def as_the_paper_says(row: dict, value: str) -> float:
     if "strength" in row:
         return defended_as_the_paper_says(row, value, epochs, np.log2(row["models"])) + noise
     models, gap = 0 if row["data"] in EASY else np.log2(row["models"]), 0.3 * epochs
+    if row.get("method") == "diversified":
+        models = min(models, 3.3 - models)  # ten backbones are no better than one
     lead = {"members": 1, "nonmembers": 0}.get(row.get("side"), 0.5)
     for place in ("subset", "level", "factor"):
         if (value, row.get(place)) in AS_SAID:
             return AS_SAID[value, row[place]](epochs, models, lead) + noise
+    if value in ("members_confidence", "nonmembers_confidence"):
+        low = row.get("subset") == "misclassified" and row.get("reading") == "true"
+        return (0.2 + 0.02 * models if low else 0.9 - 0.02 * models) + noise
     if value == "changed":  # Figure 10: one model's logits rescaled
         return (0.2 if row["fusion"] == "logit" else 0.1) + noise
     if value == "auc" and (row.get("fusion"), row.get("access")) == ("logit", "black box"):
@@ -246,7 +253,7 @@ def as_the_paper_says(row: dict, value: str) -> float:
     if value == "test_accuracy":
         return 0.55 + 0.07 * epochs + 0.01 * models + noise
     if value == "train_accuracy":
-        return 0.55 + 0.07 * epochs + gap + noise
+        return 0.55 + 0.07 * epochs + gap + 0.1 * ("membership" in row) + noise
     if value == "auc" and row.get("attack") == "gap":
         return 0.5 + gap / 2 - 0.005 * models + noise
     return 0.505 + gap / 2 + epochs * 0.04 * models + noise
@@ -289,13 +296,17 @@ def test_a_change_is_one_difference_less_the_other():
     assert found.per_seed(there) == pytest.approx({0: (0.9 - 0.5) - (0.8 - 0.7)})
 
 
+# Sections 1 and 4.2 say of few epochs that each step adds to the leak and that all steps together add hardly anything.
+AT_ODDS = {"leak-rises-at-each-step-early": "no relevant effect"}
+
+
 @pytest.mark.parametrize("one", [one for one in claims.ALL if one.paper == "ensemble"], ids=lambda one: one.id)
 def test_if_all_is_as_the_paper_says_every_claim_is_supported(one):
     there = as_published(one.experiment)
     found = [own for own in claims.verdicts(there, [one]) if not own.stand_in]
-    assert {own.verdict for own in found} == {"supported"}
+    assert {own.verdict for own in found} == {AT_ODDS.get(one.id, "supported")}
     assert {(own.setting["data"], own.setting["model"]) for own in found} == set(places_of(one))
-    if one.test.direction != "=":
+    if one.test.direction != "=" and one.id not in AT_ODDS:
         swapped = replace(one, test=replace(one.test, direction={">": "<", "<": ">"}[one.test.direction]))
         assert {own.verdict for own in claims.verdicts(there, [swapped]) if not own.stand_in} == {"contradicted"}
 
@@ -317,3 +328,37 @@ def test_the_books_tables_hold_every_claim_once_as_judged_or_as_waiting():
     assert row["verdict"] == "supported"
     assert "], to be > 0, relevant beyond ± 0.01; given: test_accuracy" in row["effect"]
     assert row["measured on"] == "cifar10, alexnet: paper, recorded on GPU; 3 seeds"
+
+
+# Of textures too few rows are misclassified for a divergence, and at no level hardly any model is right about a member.
+UNSEEN = {
+    *("js-rises-misclassified", "js-rises-misclassified-as-largest", "js-rises-misclassified-in-class-2"),
+    *("misclassified-part-differs-less-than-whole-in-class-2", "lead-is-wider-at-lowest-levels"),
+}
+
+
+def test_recorded_rows_hold_what_each_claim_of_the_ensemble_paper_asks_for():
+    recorded: dict[str, list[dict]] = {}
+    for record in records.load():
+        recorded.setdefault(record.experiment, []).extend(record.rows)
+    asked = {one.id: one for one in claims.ALL if one.paper == "ensemble" and one.stand_ins}
+    there = {
+        name: any(
+            one.test.effect.per_seed([row for row in recorded.get(one.experiment, ()) if claim.matches(row, place)])
+            for place in one.stand_ins
+        )
+        for name, one in asked.items()
+    }
+    assert {name for name, found in there.items() if not found} <= UNSEEN
+
+
+def test_figure_2s_divergences_stand_beside_ours_of_the_same_class():
+    asked = {one.id: one for one in claims.ALL}
+    printed_effect = {
+        name: tables.effect(one, ensemble.ALEXNET[0]) for name, one in asked.items() if one.experiment.endswith("e2")
+    }
+    assert {name for name, effect in printed_effect.items() if effect is not None} == {
+        name for name in printed_effect if name.endswith("-in-class-2")
+    }
+    assert printed_effect["js-rises-in-class-2"] == pytest.approx(0.3575 - 0.2777)
+    assert printed_effect["misclassified-part-differs-less-than-whole-in-class-2"] == pytest.approx(0.2777 - 0.2850)

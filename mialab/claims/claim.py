@@ -6,6 +6,7 @@ Everything here is data. Rows are an experiment's: flat dicts, one per setting a
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,7 +44,16 @@ class Last:
         return max(numbers)
 
 
-# Column -> a value, a tuple of values (any of them), First() or Last(). A row without the column does not match.
+@dataclass(frozen=True)
+class Middle:
+    """The number in the middle of those that the column takes: of three epochs the second, of two the first."""
+
+    def among(self, numbers: Sequence[float]) -> float:
+        return statistics.median_low(set(numbers))
+
+
+# Column -> a value, a tuple of values (any of them), or a place. A row without the column does not match.
+Place = First | Middle | Last
 Filter = Mapping[str, Any]
 
 
@@ -55,7 +65,8 @@ class Effect:
     of, minus: a filter, or several whose means are added up: with two on either side, a difference of differences.
     There is no effect where a filter stands on both sides, as with the first and the last of a single epoch.
     relative: the difference counts as a share of what is taken off: -0.9 is a tenth left. draws: of a value that is a
-    share of a few random draws, the column with their number.
+    share of a few random draws, the column with their number. less: the column, or the pair, that is taken off, where
+    it is another than `value`.
     """
 
     value: str | tuple[str, str]
@@ -63,6 +74,7 @@ class Effect:
     minus: Filter | tuple[Filter, ...] = ()
     relative: bool = False
     draws: str = ""
+    less: str | tuple[str, str] = ""
 
     @property
     def smallest(self) -> float:
@@ -71,7 +83,7 @@ class Effect:
         return SMALLEST_CHANGE if self.relative else SMALLEST.get(value, POINT)
 
     def resolved(self, rows: Sequence[dict]) -> Effect:
-        """The same effect with First() and Last() replaced by what they stand for in the rows of one setting.
+        """The same effect with First(), Middle() and Last() replaced by what they stand for in one setting's rows.
 
         All seeds' rows count, whatever else the filter asks for, so that two sides of an effect mean the same epoch and
         a seed that lacks it is left out rather than read at another one. Only methods are kept apart: where a filter
@@ -88,9 +100,10 @@ class Effect:
     def of_one_seed(self, rows: Sequence[dict]) -> float | None:
         """The effect in one seed's rows, all filters resolved; None where one is missing or set against itself."""
         of, minus = _several(self.of), _several(self.minus)
-        if any(where in minus for where in of):
+        if not self.less and any(where in minus for where in of):
             return None
-        sides = [[_mean(self.value, [row for row in rows if matches(row, w)]) for w in side] for side in (of, minus)]
+        values = ((self.value, of), (self.less or self.value, minus))
+        sides = [[_mean(value, [row for row in rows if matches(row, w)]) for w in side] for value, side in values]
         if any(mean is None for side in sides for mean in side):
             return None
         more, less = (math.fsum(mean for mean in side if mean is not None) for side in sides)
@@ -109,8 +122,7 @@ class Effect:
 
     def __str__(self) -> str:
         """As read aloud: "auc: models 10 minus models 1 (epoch 90, attack gap)", what all filters share coming last."""
-        value = self.value if isinstance(self.value, str) else " less ".join(self.value)
-        value = f"relative change of {value}" if self.relative else value
+        value = f"relative change of {_words(self.value)}" if self.relative else _words(self.value)
         filters = [*_several(self.of), *_several(self.minus)]
         if len(filters) == 1:
             return f"{value} ({_text(filters[0])})"
@@ -119,8 +131,12 @@ class Effect:
         }
         sides = [[_text(where, shared) for where in _several(side)] for side in (self.of, self.minus) if side]
         bracket = "[{}]" if len(filters) > len(sides) else "{}"
-        terms = " minus ".join(" plus ".join(bracket.format(text) for text in side) for side in sides)
-        return f"{value}: {terms}" + (f" ({_text(shared)})" if shared else "")
+        each = [" plus ".join(bracket.format(text) for text in side) for side in sides]
+        if self.less:
+            terms = f"{value} [{each[0]}] minus {_words(self.less)} [{each[1]}]"
+        else:
+            terms = f"{value}: {' minus '.join(each)}"
+        return terms + (f" ({_text(shared)})" if shared else "")
 
 
 @dataclass(frozen=True)
@@ -150,7 +166,7 @@ class Trend:
         return 0
 
     def resolved(self, rows: Sequence[dict]) -> Trend:
-        """The same trend with First() and Last() replaced, as in `Effect.resolved`."""
+        """The same trend with its places replaced, as in `Effect.resolved`."""
         return replace(self, effect=self.effect.resolved(rows), against=self.against.resolved(rows))
 
     def per_seed(self, rows: Sequence[dict]) -> dict[int, float]:
@@ -262,7 +278,7 @@ def near(effect: Effect | Trend, margin: float, null: float = 0.0) -> Criterion:
 
 
 def matches(row: dict, where: Filter) -> bool:
-    """Whether a row has what a filter without First() and Last() asks for; None asks for a column that is not there."""
+    """Whether a row has what a filter without places asks for; None asks for a column that is not there."""
     return all(
         (row[column] in wanted if isinstance(wanted, tuple) else row[column] == wanted)
         if column in row
@@ -276,8 +292,8 @@ def _may_read(where: Filter, columns: dict) -> bool:
 
     The cell may have further columns; and what is first or last is read off rows of other kinds, but for the method.
     """
-    sought = any(isinstance(wanted, First | Last) for wanted in where.values())
-    plain = {name: wanted for name, wanted in where.items() if name in columns and not isinstance(wanted, First | Last)}
+    sought = any(isinstance(wanted, Place) for wanted in where.values())
+    plain = {name: wanted for name, wanted in where.items() if name in columns and not isinstance(wanted, Place)}
     return all(matches(columns, {name: plain[name]}) for name in plain if name == "method" or not sought)
 
 
@@ -293,7 +309,7 @@ def _resolve(where: Filter, rows: Sequence[dict]) -> Filter:
     curve = [row for row in rows if "method" not in where or matches(row, {"method": where["method"]})]
 
     def stands_for(column, wanted):
-        if not isinstance(wanted, First | Last):
+        if not isinstance(wanted, Place):
             return wanted
         numbers = [row[column] for row in curve if isinstance(row.get(column), int | float)]
         return wanted.among(numbers) if numbers else ()  # an empty choice matches nothing
@@ -317,11 +333,15 @@ def _mean(value: str | tuple[str, str], rows: Sequence[dict]) -> float | None:
     return math.fsum(numbers[0] - sum(numbers[1:]) for numbers in found) / len(found)
 
 
+def _words(value: str | tuple[str, str]) -> str:
+    return value if isinstance(value, str) else " less ".join(value)
+
+
 def _text(where: Filter, without: Filter | tuple = ()) -> str:
     return ", ".join(f"{column} {_choice(wanted)}" for column, wanted in where.items() if column not in without)
 
 
 def _choice(wanted: Any) -> str:
-    if isinstance(wanted, First | Last):
+    if isinstance(wanted, Place):
         return type(wanted).__name__.lower()
     return " or ".join(map(str, wanted)) if isinstance(wanted, tuple) else str(wanted)

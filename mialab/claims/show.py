@@ -32,7 +32,8 @@ LEGEND = (
     "there only if each of these supports it. A shortened training (course) and a stand-in speak for themselves. Of "
     "several results one is judged, and which one does not depend on what it says: none that is superseded if there is "
     "another; then one that lacks no cell; one with three seeds or more; the larger preset; more seeds; recorded "
-    "before local. Results of different devices are never pooled. paper: the same effect in the paper's own tables.",
+    "before local. Results of different devices are never pooled. paper: the same effect in the paper's own tables, or "
+    "in its Figure 2, whose unit is not stated.",
 )
 
 

@@ -74,8 +74,8 @@ class Verdict:
     setting: data and model; of a claim that was not run, the filter that found nothing. stand_in: not in the paper's
     name, be it another data set or network, or the paper's own with a preset that shortens its training. main: of the
     claim's test. also, given: of its further ones. preset, origin ("local", "recorded", "superseded"), device: of the
-    result that spoke; missing: cells that it still lacks. paper_effect: the same effect in the paper's own tables, None
-    where these lack it.
+    result that spoke; missing: cells that it still lacks. paper_effect: the same effect in the paper's own tables or
+    its Figure 2, None where these lack it.
     """
 
     claim: Claim
