@@ -28,13 +28,18 @@ def add(commands) -> None:
 def _claims(arguments):
     from mialab import claims, experiments
     from mialab.engine.store import open_store
-    from mialab.results import show
+    from mialab.results import records, show
 
     place = None if arguments.json is None else output.target(arguments.json)
     store, which = open_store(arguments.store), {"paper": arguments.paper, "verdict": arguments.verdict}
     with output.refusing(ValueError):
-        found = [show.gather(each, store, preset=arguments.preset) for each in experiments.ALL.values()]
-        verdicts = claims.verdicts(result for results in found for result in results)
+        recorded = records.load()
+        found = [
+            result
+            for each in experiments.ALL.values()
+            for result in show.gather(each, store, preset=arguments.preset, recorded=recorded)
+        ]
+        verdicts = claims.verdicts(found)
         text = claims.text(verdicts, **which)
     failed = 0 if place is None else output.write(place, claims.to_dict(verdicts, **which))
     return output.show(text) or failed

@@ -13,7 +13,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,8 @@ def _finite(value: Any) -> bool:
 
 def digest(record: Record) -> str:
     """A checksum of all that the file holds, as it reads back."""
-    held = {name: value for name, value in asdict(record).items() if name != "origin"}
+    held = {name: value for name, value in vars(record).items() if name != "origin"}
+    held["lines"] = [vars(line) for line in record.lines]
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 

@@ -33,11 +33,12 @@ def gather(
     preset: str | None = None,
     seeds: Sequence[int] | None = None,
     where: Where | None = None,
+    recorded: Sequence[records.Record] | None = None,
 ) -> list[Result]:
     """What there is of an experiment: what this store holds, then what is recorded. Computes nothing.
 
     where: of this store's cells, those alone. Without a preset: of every preset, but local ones only where they have
-    rows that no smaller preset has, too, as presets share cells.
+    rows that no smaller preset has, too, as presets share cells. recorded: all records, where they are read already.
     """
     presets = PRESETS if preset is None else (preset,)
     here: list[Result] = []
@@ -46,7 +47,8 @@ def gather(
         seen = [row for other in here for row in other.rows]
         if preset or any(row not in seen for row in result.rows):
             here.append(result)
-    kept = [each for each in records.load() if each.experiment == experiment.name and each.preset in presets]
+    known = records.load() if recorded is None else recorded
+    kept = [each for each in known if each.experiment == experiment.name and each.preset in presets]
     return here + [result for each in kept for result in each.results()]
 
 
