@@ -237,9 +237,11 @@ def of_saturated(attacks: list[str], share: float | None = None, models: tuple[i
     """
     if not attacks:
         return []
-    of = f"{share:.0%} of the" if share else f"most of models {[*models]}'s"
-    seen = f"{', '.join(attacks)}: {of} largest confidences are above {1 - SATURATED:g}, where a network can hardly tell them apart"
-    meaning = "here these attacks read log-odds, not the softmax of their papers, and what they find is not the papers'"
+    largest = (
+        f"{share:.0%} of the largest confidences" if share else f"most of models {[*models]}'s largest confidences"
+    )
+    seen = f"{', '.join(attacks)}: {largest} are above {1 - SATURATED:g}, where a network can hardly tell them apart"
+    meaning = "so these attacks read log-odds here, not the softmax that their papers give them"
     figures = {"attacks": attacks} | ({"share": share} if share else {"models": [*models]})
     return [Note("saturated", f"{seen}; {meaning}", figures)]
 
