@@ -127,7 +127,7 @@ def _inputs(variant: Variant, evidence: Evidence) -> tuple[torch.Tensor, ...]:
     from mialab.attacks.queries import tensor
 
     seen = evidence.shown
-    if variant.sees == "logits":
+    if variant.sees == "logits" and evidence.scale is None:
         logits = np.maximum(evidence.log_p, SMALLEST)  # -inf would be no input
         seen = logits - logits.mean(axis=1, keepdims=True)
     label = np.eye(seen.shape[1], dtype=np.float32)[evidence.labels]

@@ -20,7 +20,6 @@ import numpy as np
 from mialab.attacks.base import Evidence, Known, from_function
 from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.nasr import one_thread
-from mialab.attacks.references import References
 from mialab.seeds import derive, forked
 
 if TYPE_CHECKING:
@@ -42,14 +41,14 @@ def score(evidence: Evidence, known: Known, seed: int, *, settings: Settings | N
         found = f"probabilities {list(shapes[0])}, sensitivities {list(shapes[1])}"
         found += f", shadows' answers {list(references.logits.shape[1:])}"
         raise ValueError(f"samia: found {found}; give all of them for the same samples and classes")
-    learnt, member = _answers(references, evidence, np.random.default_rng(derive(seed, "samia", "answers")))
-    return _learnt(
-        learnt, member, _tokens(np.asarray(evidence.shown), own, evidence.labels), settings, derive(seed, "samia")
-    )
+    learnt, member = _answers(evidence, np.random.default_rng(derive(seed, "samia", "answers")))
+    asked = _tokens(np.asarray(evidence.shown), own, evidence.labels)
+    return _learnt(learnt, member, asked, settings, derive(seed, "samia"))
 
 
-def _answers(references: References, evidence: Evidence, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _answers(evidence: Evidence, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [m, classes, 3] and membership bool [m] of shadows' answers: as many on either side, drawn at random."""
+    references = evidence.need("references")
     if references.sensitivity is None:
         wanted = "train them with Shadows(..., sensitivity=epochs), or give References(..., sensitivity=...)"
         raise NotEnough(f"needs the sensitivity of the reference models, too: {wanted}")

@@ -17,7 +17,7 @@ from mialab.fusion import Rows, log_odds
 SATURATED = 1e-2  # what is left beside the likeliest class, below which a network on confidences sees little
 MOST_SATURATED = 0.5  # share of such samples, from which on networks are shown log-odds
 ON_FEATURES = ("neural-published", "neural-released", "neural-per-class")  # whose networks read `Evidence.inputs`
-ON_FUSED = ("nasr-paper", "nasr-paper-x", "shadow-shokri", "shadow-rahman", "samia")  # and `Evidence.shown`
+ON_FUSED = ("nasr-paper", "nasr-code", "nasr-paper-x", "shadow-shokri", "shadow-rahman", "samia")  # `Evidence.shown`
 ENOUGH = 1_000_000  # numbers [n, classes] that the scale is taken from
 BEYOND = 2.0  # log-odds are cut off at so many times those of nearly all
 
