@@ -11,8 +11,8 @@ from scipy.stats import norm
 
 import mialab.audit.run
 from mialab import attacks, cells, fusion
-from mialab.attacks import Evidence, Known, References
-from mialab.attacks.scale import ON_FEATURES, ON_FUSED, LogOdds, saturated
+from mialab.attacks import Evidence, Known, References, samia
+from mialab.attacks.scale import ON_FEATURES, ON_FUSED, Scale, saturated
 from mialab.audit import Outputs, Report, audit
 from mialab.fusion import Rows, softmax
 
@@ -123,11 +123,11 @@ def test_rounded_probabilities_of_two_classes_keep_what_is_left_of_them():
 
 def test_membership_drawn_at_random_is_not_found():
     z, labels, member = sure()
-    member = np.random.default_rng(1).permutation(member)
-    report = audit(Outputs(z, labels, member), attacks=ON_FEATURES, known=0.5)
-    assert "saturated" in codes(report)
-    for result in report.attacks.values():
-        assert result.everyone.auc.low < 0.5 < result.everyone.auc.high
+    drawn = [np.random.default_rng(seed).permutation(member) for seed in range(4)]
+    reports = [audit(Outputs(z, labels, one), attacks=ON_FEATURES, known=0.5) for one in drawn]
+    assert all("saturated" in codes(one) for one in reports)
+    for name in ON_FEATURES:  # 1,000 samples are judged in each: one standard error of the mean is 0.009
+        assert np.mean([aucs(one)[name] for one in reports]) == pytest.approx(0.5, abs=0.03)
 
 
 def test_answers_that_are_all_zeros_and_ones_say_what_they_said():
@@ -205,30 +205,31 @@ def test_the_scale_is_one_of_unit_spread_and_looks_at_finite_numbers_only():
     z, labels, _ = sure()
     for logits in (z, ruled_out(z, labels), 100 * z, 1e6 * z, z[:, :2], np.where(np.eye(10)[labels], 0, -np.inf)):
         log_p = fusion.log_confidence(logits)
-        shown = LogOdds.of(log_p)(log_p)
+        shown = Scale.of(log_p)(log_p)
         assert shown.dtype == np.float32 and np.isfinite(shown).all() and abs(shown).max() < 20
         assert shown.std() == pytest.approx(1, abs=0.01) and shown.mean() == pytest.approx(0, abs=0.01)
 
 
-def test_log_odds_of_the_surest_class_are_those_that_the_loss_has():
+def test_of_small_probabilities_networks_see_these_and_of_large_ones_the_log_odds():
+    plain = Scale(0.0, 1e9, 0.0, 1.0)
     z, labels, _ = sure(lead=300.0)
-    log_p = fusion.log_confidence(z)
-    scale = LogOdds(1e9, 0.0, 1.0)
-    np.testing.assert_allclose(scale(log_p)[np.arange(len(z)), labels], fusion.log_odds(z, labels), rtol=1e-6)
-    half = LogOdds(1e9, 0.0, 1.0)(np.log([[0.3, 0.7], [0.5, 0.5]]))
-    np.testing.assert_allclose(half, [[np.log(3 / 7), np.log(7 / 3)], [0, 0]], atol=1e-6)
+    log_p, rows = fusion.log_confidence(z), np.arange(len(z))
+    np.testing.assert_allclose(plain(log_p)[rows, labels], fusion.log_odds(z, labels), rtol=1e-6)
+    p = np.array([[0.001, 0.299, 0.7], [0.0, 0.5, 0.5]])
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(plain(np.log(p)), -np.log(1 - p), rtol=1e-6)
 
 
 def test_of_large_outputs_the_same_is_shown_a_few_rows_at_a_time(monkeypatch):
     given = Outputs(*sure(600))
-    asked = {"attacks": [*ON_FEATURES, *TWO_BRANCH], "known": 0.5}
+    asked = {"attacks": [*ON_FEATURES, "nasr-paper"], "known": 0.5}
     whole = audit(given, **asked)
     monkeypatch.setattr(mialab.audit.run, "LARGE", 1)
     rows = audit(given, **asked)
     for name, result in whole.attacks.items():
         np.testing.assert_allclose(rows.attacks[name].scores, result.scores, rtol=1e-4, atol=1e-4)
     log_p = Rows(lambda samples: given.logits[0, samples], np.arange(600), 10)
-    assert isinstance(LogOdds.of(log_p).rows(log_p), Rows)
+    assert isinstance(Scale.of(log_p).rows(log_p), Rows)
 
 
 def test_answers_are_saturated_where_more_than_half_are_surer_than_99_per_cent():
@@ -238,21 +239,18 @@ def test_answers_are_saturated_where_more_than_half_are_surer_than_99_per_cent()
 # who is shown it
 
 
-def test_the_note_names_the_attacks_that_read_the_scale():
-    z, labels, member = sure(300, lead=1.0)
-    p, rng = softmax(z), np.random.default_rng(0)
-    references = References(
-        z[None] + rng.normal(size=(4, 300, 10)),
-        rng.random((4, 300)) < 0.5,
-        labels,
-        p[None] * [[[1]]] * np.ones((4, 1, 1)),
-    )
-    log_p = fusion.log_confidence(z)
+@pytest.mark.filterwarnings("ignore:nasr-code collapsed")  # of so few samples nothing is to be learnt here
+def test_the_note_names_the_attacks_that_read_the_scale(monkeypatch):
+    monkeypatch.setattr(samia, "MOST_ANSWERS", 100)
+    z, labels, member = sure(150, classes=3, lead=1.0)
+    p, rng, log_p = softmax(z), np.random.default_rng(0), fusion.log_confidence(z)
+    others, inside = z + rng.normal(size=(16, 150, 3)), rng.permuted(np.arange(16) % 2 * np.ones((150, 1)), axis=1).T
+    references = References(others, inside, labels, softmax(others))
     evidence = Evidence(p, log_p, p, labels, log_confidences=log_p[None], x=z, sensitivity=p, references=references)
-    other = replace(evidence, scale=LogOdds(10.0, 0.0, 1.0))
+    other = replace(evidence, scale=Scale(0.0, 9.0, 0.0, 1.0))
     changed = set()
     for name, attack in attacks.ALL.items():
-        known = Known.of(np.arange(300) < 200, member)
+        known = Known.of(np.arange(150) < 100, member)
         scores = [attack.score(one.only(attack.needs), known, 0) for one in (evidence, other)]
         changed |= set() if np.array_equal(*scores) else {name}
     assert changed == {*ON_FEATURES, *ON_FUSED}
@@ -263,8 +261,8 @@ def test_a_note_says_so_and_why():
     (note,) = report.notes
     assert note.code == "saturated" and note.figures["attacks"] == ["neural-released", "nasr-paper"]
     assert note.figures["share"] > 0.9
-    assert "log-odds" in note.sentence and "softmax" in note.sentence
-    assert "log-odds here" in " ".join(str(report).split())
+    assert "softmax p as in their papers" in note.sentence
+    assert "read -log(1 - p)" in " ".join(str(report).split())
     assert codes(audit(Outputs(*sure(600)), attacks="loss")) == []
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mialab.attacks.lacking import NotEnough
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, log_p
-from mialab.attacks.scale import LogOdds
+from mialab.attacks.scale import Scale
 from mialab.fusion import Rows, by_rows, log_confidence, log_odds, softmax
 from mialab.per_sample import Signal
 
@@ -101,8 +101,8 @@ class Evidence:
     signal: Signal | None = None  # a score per sample, instead of outputs
     query_odds: np.ndarray | None = None  # float64 [n, queries]: log-odds of each of several queries
     held: frozenset[str] = frozenset({"outputs", "labels", "signal", "losses"})
-    scale: LogOdds | None = None  # how networks are shown fused confidences; None: as they are, which is as published
-    sure_models: tuple[int, ...] = ()  # whose softmaxes among the features side by side are log-odds on such a scale
+    scale: Scale | None = None  # how networks are shown fused confidences; None: as they are, which is as published
+    sure_models: tuple[int, ...] = ()  # whose softmaxes among the features side by side are on such a scale
 
     def __post_init__(self) -> None:
         if self.answers is None:
@@ -116,7 +116,7 @@ class Evidence:
 
     @cached_property
     def shown(self) -> np.ndarray | Rows:
-        """The fused confidences as a network is shown them, float [n, classes]: p, or log-odds on the scale."""
+        """The fused confidences as a network is shown them, float [n, classes]: p, or -log(1 - p) on the scale."""
         return self.p if self.scale is None else self.scale.rows(self.log_p)
 
     @property

@@ -231,7 +231,7 @@ def _other_order(bad: list[Side]) -> Note:
 
 
 def of_saturated(attacks: list[str], share: float | None = None, models: tuple[int, ...] = ()) -> list[Note]:
-    """Where attack networks read log-odds, as the likeliest class is all but certain: in a share of the fused answers.
+    """Where attack networks read -log(1 - p), as the likeliest class is nearly certain: in a share of the fused answers.
 
     models: or in those of most samples, of these models of an ensemble.
     """
@@ -241,7 +241,7 @@ def of_saturated(attacks: list[str], share: float | None = None, models: tuple[i
         f"{share:.0%} of the largest confidences" if share else f"most of models {[*models]}'s largest confidences"
     )
     seen = f"{', '.join(attacks)}: {largest} are above {1 - SATURATED:g}, where a network can hardly tell them apart"
-    meaning = "so these attacks read log-odds here, not the softmax that their papers give them"
+    meaning = "so here these attacks read -log(1 - p), not the softmax p as in their papers"
     figures = {"attacks": attacks} | ({"share": share} if share else {"models": [*models]})
     return [Note("saturated", f"{seen}; {meaning}", figures)]
 

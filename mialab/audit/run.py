@@ -24,7 +24,7 @@ from mialab.attacks.base import REMEDIES, AskedModel, Attack, Evidence, Known
 from mialab.attacks.lacking import NoOpinion, NotEnough
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, odds_by_query
-from mialab.attacks.scale import ON_FEATURES, ON_FUSED, LogOdds, saturated, share_of_saturated
+from mialab.attacks.scale import ON_FEATURES, ON_FUSED, Scale, saturated, share_of_saturated
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
 from mialab.audit.notes import Note, of_outputs, of_saturated
@@ -77,7 +77,7 @@ def audit(
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one, and attacks on
         each model's own outputs are among the default ones.
     published: attack networks read confidences as in their papers also where these are saturated. Else they are shown
-        log-odds there (`mialab.attacks.scale`), a note says so, and they find what the loss finds.
+        -log(1 - p) there (`mialab.attacks.scale`), by which sure answers can be told apart, and a note says so.
     known: share of each class and side that attacks learn from and thresholds are chosen on. With 0, everything is
         evaluated, attacks that learn are skipped, and balanced accuracy is the best over thresholds. Or a mask of the
         known samples, bool [samples], where somebody else has dealt the roles.
@@ -191,7 +191,7 @@ def found(outputs: Outputs | Scores, evidence: Evidence) -> list[Note]:
 
 
 def _saturated(evidence: Evidence, results: dict[str, Result]) -> Iterator[Note]:
-    """Which attacks read log-odds rather than the confidences of their papers."""
+    """Which attacks read stretched answers rather than the confidences of their papers."""
     if evidence.scale is not None:
         readers = ON_FUSED + (ON_FEATURES if evidence.features is evidence.p else ())
         share = share_of_saturated(np.exp(evidence.log_p.max(axis=1)))
@@ -293,20 +293,20 @@ def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model
         _log_confidences(logits) if each_model else None,
         query_odds=_query_odds(outputs, rule),
         held=Evidence.held if outputs.labelled else frozenset({"outputs"}),
-        scale=None if published or not saturated(np.exp(log_p.max(axis=1))) else LogOdds.of(log_p),
+        scale=None if published or not saturated(np.exp(log_p.max(axis=1))) else Scale.of(log_p),
         sure_models=sure,
     )
 
 
 def _side_by_side(outputs: Outputs, published: bool) -> tuple[np.ndarray, tuple[int, ...]]:
-    """All models' softmaxes (white box), a saturated model's as log-odds unless as published; and which these are."""
+    """All models' softmaxes (white box), a saturated model's stretched unless as published; and which these are."""
     row = rules.side_by_side(outputs.logits, probabilities=outputs.probabilities)
     models, n, classes = outputs.logits.shape
     each = row.reshape(n, models, classes)
     sure = tuple(k for k in range(models) if not published and saturated(each[:, k].max(axis=1)))
     for k in sure:
         log_p = rules.log_confidence(outputs.logits[k])
-        each[:, k] = LogOdds.of(log_p)(log_p)
+        each[:, k] = Scale.of(log_p)(log_p)
     return row, sure
 
 
