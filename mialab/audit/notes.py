@@ -231,7 +231,7 @@ def _other_order(bad: list[Side]) -> Note:
 
 
 def of_saturated(attacks: list[str], share: float | None = None, models: tuple[int, ...] = ()) -> list[Note]:
-    """Where attack networks read -log(1 - p), as the likeliest class is nearly certain: in a share of the fused answers.
+    """Where attack networks read -log(1 - p), as the likeliest class is nearly sure: in a share of the fused answers.
 
     models: or in those of most samples, of these models of an ensemble.
     """
