@@ -131,7 +131,7 @@ def test_an_attack_sees_nothing_beyond_the_fused_prediction_but_what_it_names(sm
     audit(outputs, attacks=everything, references=references, **given)
     (evidence,) = seen
     assert {field.name for field in fields(Evidence)} == {
-        *("p", "log_p", "features", "labels", "answers", "signal", "query_odds", "held"),
+        *("p", "log_p", "features", "labels", "answers", "signal", "query_odds", "held", "scale", "sure_models"),
         *OPTIONAL,
     }
     assert {name for name in OPTIONAL if getattr(evidence, name) is not None} == set(needs)

@@ -123,7 +123,7 @@ def test_of_the_shadows_answers_as_many_are_of_members_as_of_others(monkeypatch)
     )
     for held, most, pairs in ((uneven, 10_000, uneven.member), (uneven, 100, None)):
         monkeypatch.setattr(samia, "MOST_ANSWERS", most)
-        tokens, member = samia._answers(held, np.random.default_rng(0))
+        tokens, member = samia._answers(replace(evidence, references=held), np.random.default_rng(0))
         expected = 50 if pairs is None else min(pairs.sum(), (~pairs).sum())
         assert (member.sum(), (~member).sum()) == (expected, expected)
         assert tokens.shape == (2 * expected, 4, 3) and tokens.dtype == np.float32

@@ -73,10 +73,10 @@ def test_the_networks_are_of_the_stated_sizes_and_learn_on_shadows_answers_only(
 
 
 def test_many_answers_are_thinned_at_random_and_few_are_all_taken(monkeypatch):
-    references = case(world(300), 6).evidence.references
-    assert len(shadow._answers(references, 0)[1]) == 1800
+    evidence = case(world(300), 6).evidence
+    assert len(shadow._answers(evidence, 0)[1]) == 1800
     monkeypatch.setattr(shadow, "MOST_ANSWERS", 500)
-    drawn, again, other = (shadow._answers(references, seed)[0] for seed in (0, 0, 1))
+    drawn, again, other = (shadow._answers(evidence, seed)[0] for seed in (0, 0, 1))
     assert len(np.unique(drawn, axis=0)) == 500
     assert (drawn == again).all() and not np.array_equal(drawn, other)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from mialab.attacks.lacking import NotEnough
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, log_p
-from mialab.fusion import Rows, by_rows, log_odds
+from mialab.attacks.scale import Scale
+from mialab.fusion import Rows, by_rows, log_confidence, log_odds, softmax
 from mialab.per_sample import Signal
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ class Evidence:
     signal: Signal | None = None  # a score per sample, instead of outputs
     query_odds: np.ndarray | None = None  # float64 [n, queries]: log-odds of each of several queries
     held: frozenset[str] = frozenset({"outputs", "labels", "signal", "losses"})
+    scale: Scale | None = None  # how networks are shown fused confidences; None: as they are, which is as published
+    sure_models: tuple[int, ...] = ()  # whose softmaxes among the features side by side are on such a scale
 
     def __post_init__(self) -> None:
         if self.answers is None:
@@ -109,6 +113,20 @@ class Evidence:
         """Whether the answer is the label, bool [n]."""
         right: np.ndarray = self.answers == self.labels
         return right
+
+    @cached_property
+    def shown(self) -> np.ndarray | Rows:
+        """The fused confidences as a network is shown them, float [n, classes]: p, or -log(1 - p) on the scale."""
+        return self.p if self.scale is None else self.scale.rows(self.log_p)
+
+    @property
+    def inputs(self) -> np.ndarray | Rows:
+        """A neural attack's input, float [n, f]: the features, which usually are the fused confidences."""
+        return self.shown if self.features is self.p else self.features
+
+    def shown_of(self, logits: np.ndarray) -> np.ndarray:
+        """Other answers, logits [m, classes] such as shadows', as a network is shown this target's: float."""
+        return softmax(logits) if self.scale is None else self.scale(log_confidence(logits))
 
     @property
     def odds(self) -> np.ndarray:
@@ -140,7 +158,9 @@ class Evidence:
     def reordered(self, order: np.ndarray) -> Evidence:
         """The same samples in another order, row i being row order[i] of this one; int [n]."""
         changed: dict[str, Any] = {}
-        for name in (field.name for field in fields(self) if field.name not in ("target", "held")):
+        for name in (
+            field.name for field in fields(self) if field.name not in ("target", "held", "scale", "sure_models")
+        ):
             held = getattr(self, name)
             if name == "features" and held is self.p:
                 changed[name] = changed["p"]

@@ -126,12 +126,12 @@ def _inputs(variant: Variant, evidence: Evidence) -> tuple[torch.Tensor, ...]:
 
     from mialab.attacks.queries import tensor
 
-    seen = evidence.p
-    if variant.sees == "logits":
+    seen = evidence.shown
+    if variant.sees == "logits" and evidence.scale is None:
         logits = np.maximum(evidence.log_p, SMALLEST)  # -inf would be no input
         seen = logits - logits.mean(axis=1, keepdims=True)
     label = np.eye(seen.shape[1], dtype=np.float32)[evidence.labels]
-    parts = [seen.astype(np.float32), label]
+    parts = [np.asarray(seen, dtype=np.float32), label]
     if variant.x:
         x = np.asarray(evidence.need("x"))
         parts.append(x if x.dtype == np.uint8 else x.astype(np.float32))  # images stay bytes: a quarter of the memory

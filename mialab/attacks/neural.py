@@ -59,7 +59,7 @@ def pooled(variant: Variant, evidence: Evidence, known: Known, seed: int, *, eve
     pairs = _sides(evidence, known).min(axis=1)
     if pairs[pairs >= variant.fewest].sum() < FEWEST_PAIRS:
         raise NotEnough(_reason(variant))
-    return _answers(variant, evidence, known, evidence.features, _rng(seed, variant.name), every_epoch)
+    return _answers(variant, evidence, known, evidence.inputs, _rng(seed, variant.name), every_epoch)
 
 
 def per_class(
@@ -73,7 +73,7 @@ def per_class(
     for label in classes.tolist():
         alike, taught = evidence.labels == label, known.part(evidence.labels[known.rows] == label)
         rng = _rng(seed, variant.name, label)
-        scores[:, alike] = _answers(variant, evidence, taught, evidence.features[alike], rng, every_epoch)
+        scores[:, alike] = _answers(variant, evidence, taught, evidence.inputs[alike], rng, every_epoch)
     return scores if every_epoch else scores[0]
 
 
@@ -156,9 +156,8 @@ def _sides(evidence: Evidence, known: Known) -> np.ndarray:
 
 def _inputs(evidence: Evidence, rows: np.ndarray) -> np.ndarray:
     """What the network sees of some samples, float32 [k, inputs]."""
-    if isinstance(evidence.features, Rows):
-        return np.asarray(evidence.features.reordered(rows), dtype=np.float32)
-    return np.asarray(evidence.features[rows], dtype=np.float32)
+    inputs = evidence.inputs
+    return np.asarray(inputs.reordered(rows) if isinstance(inputs, Rows) else inputs[rows], dtype=np.float32)
 
 
 def _reason(variant: Variant) -> str:

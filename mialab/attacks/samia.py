@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mialab import fusion
 from mialab.attacks.base import Evidence, Known, from_function
 from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.nasr import one_thread
-from mialab.attacks.references import References
 from mialab.seeds import derive, forked
 
 if TYPE_CHECKING:
@@ -43,12 +41,14 @@ def score(evidence: Evidence, known: Known, seed: int, *, settings: Settings | N
         found = f"probabilities {list(shapes[0])}, sensitivities {list(shapes[1])}"
         found += f", shadows' answers {list(references.logits.shape[1:])}"
         raise ValueError(f"samia: found {found}; give all of them for the same samples and classes")
-    learnt, member = _answers(references, np.random.default_rng(derive(seed, "samia", "answers")))
-    return _learnt(learnt, member, _tokens(evidence.p, own, evidence.labels), settings, derive(seed, "samia"))
+    learnt, member = _answers(evidence, np.random.default_rng(derive(seed, "samia", "answers")))
+    asked = _tokens(np.asarray(evidence.shown), own, evidence.labels)
+    return _learnt(learnt, member, asked, settings, derive(seed, "samia"))
 
 
-def _answers(references: References, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _answers(evidence: Evidence, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [m, classes, 3] and membership bool [m] of shadows' answers: as many on either side, drawn at random."""
+    references = evidence.need("references")
     if references.sensitivity is None:
         wanted = "train them with Shadows(..., sensitivity=epochs), or give References(..., sensitivity=...)"
         raise NotEnough(f"needs the sensitivity of the reference models, too: {wanted}")
@@ -59,13 +59,13 @@ def _answers(references: References, rng: np.random.Generator) -> tuple[np.ndarr
         raise NotEnough(f"needs {wanted}: {DESIGN}")
     drawn = np.concatenate([rng.choice(side, pairs, replace=False) for side in sides])
     shadow, sample = np.divmod(drawn, references.member.shape[1])
-    p, moved = fusion.softmax(references.logits[shadow, sample]), references.sensitivity[shadow, sample]
-    return _tokens(p, moved, references.labels[sample]), references.member[shadow, sample]
+    shown, moved = evidence.shown_of(references.logits[shadow, sample]), references.sensitivity[shadow, sample]
+    return _tokens(shown, moved, references.labels[sample]), references.member[shadow, sample]
 
 
-def _tokens(p: np.ndarray, sensitivity: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each class its probability, its sensitivity, and whether it is the label: float32 [n, classes, 3]."""
-    return np.stack([p, sensitivity, np.eye(p.shape[1])[labels]], axis=2).astype(np.float32)
+def _tokens(shown: np.ndarray, sensitivity: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of each class its confidence as shown, its sensitivity, and whether it is the label: float32 [n, classes, 3]."""
+    return np.stack([shown, sensitivity, np.eye(shown.shape[1])[labels]], axis=2).astype(np.float32)
 
 
 def _learnt(

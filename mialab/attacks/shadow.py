@@ -22,11 +22,9 @@ from functools import partial
 
 import numpy as np
 
-from mialab import fusion
 from mialab.attacks.base import Evidence, Known, from_function
 from mialab.attacks.lacking import DESIGN, NotEnough
 from mialab.attacks.neural import Variant, per_class
-from mialab.attacks.references import References
 from mialab.metrics import best_threshold
 from mialab.seeds import derive
 
@@ -41,10 +39,9 @@ def network(variant: Variant, evidence: Evidence, known: Known, seed: int, *, ev
 
     NotEnough without references, or where no class has 8 answers on either side.
     """
-    references = evidence.need("references")
-    confidences, labels, inside = _answers(references, derive(seed, variant.name))
+    answers, labels, inside = _answers(evidence, derive(seed, variant.name))
     own, learnt = len(evidence.labels), len(labels)
-    features = np.concatenate([evidence.p, confidences], dtype=np.float32, casting="same_kind")
+    features = np.concatenate([evidence.shown, answers], dtype=np.float32, casting="same_kind")
     together = Evidence(features, features, features, np.concatenate([evidence.labels, labels]))
     of_shadows = Known(np.arange(own, own + learnt), inside)
     try:
@@ -70,15 +67,16 @@ def thresholds(evidence: Evidence, known: Known, seed: int) -> np.ndarray:
     return scores
 
 
-def _answers(references: References, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidences [m, classes], labels [m] and membership [m] of shadows' answers, a random draw if there are many."""
+def _answers(evidence: Evidence, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shadows' answers as shown [m, classes], their labels [m] and membership [m]: a random draw if there are many."""
+    references = evidence.need("references")
     total = references.member.size
     drawn = np.arange(total)
     if total > MOST_ANSWERS:
         drawn = np.random.default_rng(seed).choice(total, MOST_ANSWERS, replace=False, shuffle=False)
     shadow, sample = np.divmod(drawn, references.member.shape[1])
-    confidences = fusion.softmax(references.logits[shadow, sample])
-    return confidences, references.labels[sample], references.member[shadow, sample]
+    answers = evidence.shown_of(references.logits[shadow, sample])
+    return answers, references.labels[sample], references.member[shadow, sample]
 
 
 ATTACKS = (

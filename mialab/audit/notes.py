@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mialab import metrics
+from mialab.attacks.scale import SATURATED
 from mialab.audit import repeats
 from mialab.audit.relabelling import Relabelling, relabelling
 from mialab.fusion import by_rows, log_odds
@@ -27,8 +28,6 @@ SURE_BESIDE = 0.2  # the same where the other side's labels fit
 KEPT = 0.3  # share of that promise, times what chance leaves open; a model that keeps as much is not at chance
 A_FEW = 1000  # samples that are looked at before all are
 MOST_OF_ONE = 0.8  # of the answers
-SATURATED = 1e-5  # what is left beside the likeliest class, of which a network on confidences sees nothing
-MOST_SATURATED = 0.5  # share of such samples, from which on it is worth a note
 AT_CHANCE = 2.326  # the normal quantile at 0.99: accuracy that lies below is not above chance
 
 
@@ -231,14 +230,20 @@ def _other_order(bad: list[Side]) -> Note:
     return Note("labels-at-chance", f"{seen}; {meaning}; check: {check}", figures)
 
 
-def of_saturated(top: np.ndarray, neural: list[str]) -> list[Note]:
-    """Where most confidences are 0 or 1 to as many digits as a network can tell apart: top, the largest of each [n]."""
-    share = float((top > 1 - SATURATED).mean())
-    if not neural or share <= MOST_SATURATED:
+def of_saturated(attacks: list[str], share: float | None = None, models: tuple[int, ...] = ()) -> list[Note]:
+    """Where attack networks read -log(1 - p), as the likeliest class is nearly sure: in a share of the fused answers.
+
+    models: or in those of most samples, of these models of an ensemble.
+    """
+    if not attacks:
         return []
-    seen = f"{', '.join(neural)}: {share:.0%} of confidences are 0 or 1 to five digits"
-    meaning = "they are all that these attacks see, and those on loss or log-odds see more"
-    return [Note("saturated", f"{seen}; {meaning}", {"attacks": neural, "share": share})]
+    largest = (
+        f"{share:.0%} of the largest confidences" if share else f"most of models {[*models]}'s largest confidences"
+    )
+    seen = f"{', '.join(attacks)}: {largest} are above {1 - SATURATED:g}, where a network can hardly tell them apart"
+    meaning = "so here these attacks read -log(1 - p), not the softmax p as in their papers"
+    figures = {"attacks": attacks} | ({"share": share} if share else {"models": [*models]})
+    return [Note("saturated", f"{seen}; {meaning}", figures)]
 
 
 # membership

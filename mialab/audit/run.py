@@ -22,9 +22,9 @@ from mialab import fusion as rules
 from mialab import share
 from mialab.attacks.base import REMEDIES, AskedModel, Attack, Evidence, Known
 from mialab.attacks.lacking import NoOpinion, NotEnough
-from mialab.attacks.neural import ATTACKS as NEURAL
 from mialab.attacks.reference_scores import ReferenceScores
 from mialab.attacks.references import References, odds_by_query
+from mialab.attacks.scale import ON_FEATURES, ON_FUSED, Scale, saturated, share_of_saturated
 from mialab.audit import curves as epochs
 from mialab.audit.figures import Result, measured
 from mialab.audit.notes import Note, of_outputs, of_saturated
@@ -51,6 +51,7 @@ def audit(
     attacks: str | Attack | Iterable[str | Attack] | None = None,
     fusion: str | FusionRule = "confidence",
     white_box: bool = False,
+    published: bool = False,
     known: float | np.ndarray = 0.8,
     split: str = "random",
     seed: int = 0,
@@ -75,6 +76,8 @@ def audit(
         already fitted. The models' accuracy is that of the label which the rule answers.
     white_box: neural attacks see the softmaxes of all models side by side rather than the fused one, and attacks on
         each model's own outputs are among the default ones.
+    published: attack networks read confidences as in their papers also where these are saturated. Else they are shown
+        -log(1 - p) there (`mialab.attacks.scale`), by which sure answers can be told apart, and a note says so.
     known: share of each class and side that attacks learn from and thresholds are chosen on. With 0, everything is
         evaluated, attacks that learn are skipped, and balanced accuracy is the best over thresholds. Or a mask of the
         known samples, bool [samples], where somebody else has dealt the roles.
@@ -109,7 +112,7 @@ def audit(
     evidence = replace(
         _of_scores(outputs, rule, references)
         if isinstance(outputs, Scores)
-        else _evidence(outputs, rule, settings, each_model),
+        else _evidence(outputs, rule, settings, each_model, published),
         x=_samples(x, len(outputs.labels)),
         sensitivity=_sensitivity(sensitivity, outputs),
         references=references,
@@ -187,10 +190,14 @@ def found(outputs: Outputs | Scores, evidence: Evidence) -> list[Note]:
     return notes
 
 
-def _saturated(evidence: Evidence, results: dict[str, Result]) -> list[Note]:
-    """What neural attacks on confidences cannot see."""
-    neural = [name for name in results if name in {attack.name for attack in NEURAL}]
-    return of_saturated(evidence.p.max(axis=1), neural) if neural and evidence.p.shape[1] else []
+def _saturated(evidence: Evidence, results: dict[str, Result]) -> Iterator[Note]:
+    """Which attacks read stretched answers rather than the confidences of their papers."""
+    if evidence.scale is not None:
+        readers = ON_FUSED + (ON_FEATURES if evidence.features is evidence.p else ())
+        share = share_of_saturated(np.exp(evidence.log_p.max(axis=1)))
+        yield from of_saturated([name for name in results if name in readers], share)
+    if evidence.sure_models:
+        yield from of_saturated([name for name in results if name in ON_FEATURES], models=evidence.sure_models)
 
 
 def _references_text(case: _Case) -> str:
@@ -265,7 +272,7 @@ def _of_scores(outputs: Scores, rule: FusionRule, references: References | Refer
     )
 
 
-def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool) -> Evidence:
+def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model: bool, published: bool) -> Evidence:
     """What outputs alone show; each model's own log-probabilities only if asked for: they may be large."""
     logits = outputs.logits
     fused = _by_sample if logits.shape[1] * logits.shape[2] >= LARGE and rule.name in BY_SAMPLE else _of_all
@@ -274,24 +281,33 @@ def _evidence(outputs: Outputs, rule: FusionRule, settings: Settings, each_model
     except ValueError as error:
         raise AuditError(f"fusion: {error}") from None
     p, answers = (fused(one, outputs, rule) for one in (rules.predict, rules.answer))
+    own = rule.shown(outputs.logits)
+    black_box = p if own is None else own, ()
+    features, sure = _side_by_side(outputs, published) if settings.white_box else black_box
     return Evidence(
         p,
         log_p,
-        _seen_by_networks(outputs, rule, settings, p),
+        features,
         outputs.labels,
         np.concatenate([some for _, some in answers.pieces()]) if isinstance(answers, Rows) else answers,
         _log_confidences(logits) if each_model else None,
         query_odds=_query_odds(outputs, rule),
         held=Evidence.held if outputs.labelled else frozenset({"outputs"}),
+        scale=None if published or not saturated(np.exp(log_p.max(axis=1))) else Scale.of(log_p),
+        sure_models=sure,
     )
 
 
-def _seen_by_networks(outputs: Outputs, rule: FusionRule, settings: Settings, p: np.ndarray) -> np.ndarray:
-    """All models' softmaxes side by side (white box), or what the rule shows, which usually are the confidences p."""
-    if settings.white_box:
-        return rules.side_by_side(outputs.logits, probabilities=outputs.probabilities)
-    shown = rule.shown(outputs.logits)
-    return p if shown is None else shown
+def _side_by_side(outputs: Outputs, published: bool) -> tuple[np.ndarray, tuple[int, ...]]:
+    """All models' softmaxes (white box), a saturated model's stretched unless as published; and which these are."""
+    row = rules.side_by_side(outputs.logits, probabilities=outputs.probabilities)
+    models, n, classes = outputs.logits.shape
+    each = row.reshape(n, models, classes)
+    sure = tuple(k for k in range(models) if not published and saturated(each[:, k].max(axis=1)))
+    for k in sure:
+        log_p = rules.log_confidence(outputs.logits[k])
+        each[:, k] = Scale.of(log_p)(log_p)
+    return row, sure
 
 
 def _of_all(function: Callable[..., np.ndarray], outputs: Outputs, rule: FusionRule) -> Any:

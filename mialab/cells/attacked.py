@@ -165,6 +165,7 @@ class Attacked(About):
                 attacks=self.attacks,
                 fusion=fitted[number],
                 white_box=self.white_box,
+                published=True,
                 known=known_mask(arrays, self.known, self.seed),
                 seed=derive(self.seed, "attack", number),
                 curves=self.curves or self.gains,

@@ -75,6 +75,7 @@ class Believed(About):
             attacks=one.attacks,
             known=known,
             seed=derive(self.seed, "attack", 0),
+            published=True,
             references=self._references(shadows),
         )
         columns = {name: value for name, value in self.columns().items() if name != "epoch"}

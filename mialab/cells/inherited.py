@@ -92,6 +92,7 @@ class Inherited(About):
             attacks=self.attacks,
             known=known_mask(arrays, self.known, self.seed),
             seed=derive(self.seed, "attack"),
+            published=True,
         )
         of = setting(self.target, inputs[0], self._epoch, access="black box") | self.columns()
         info = {"rows": [row | found for row in rows(of, self.seed, [report])], "trained_on": devices(inputs)}

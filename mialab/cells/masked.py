@@ -87,6 +87,7 @@ class Masked(About):
             attacks=one.attacks,
             known=known_mask(arrays, one.known, self.seed),
             seed=derive(self.seed, "attack", 0),
+            published=True,
         )
         of = setting(one.target, inputs[0], one.epoch, models=one.size, fusion=one.fusion, access="black box")
         outside = ~arrays["member"]

@@ -84,7 +84,7 @@ class Queried(About):
         logits = predictions(inputs, self._epoch)
         outputs = audit.Outputs(logits[:, asked], arrays["labels"][asked], arrays["member"][asked])
         how = {"fusion": self.fusion, "known": known[asked], "seed": derive(self.seed, "queried")}
-        report = audit.audit(outputs, attacks=self.attacks, x=x, target=target, **how)
+        report = audit.audit(outputs, attacks=self.attacks, x=x, target=target, published=True, **how)
         info = {"rows": self._rows(inputs[0], report), "trained_on": devices(inputs)}
         scores = {f"scores_{name}": result.scores for name, result in report.attacks.items()}
         of = {"asked": asked, "labels": outputs.labels, "member": outputs.member, "known": known[asked]}
