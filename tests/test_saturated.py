@@ -228,7 +228,7 @@ def test_of_large_outputs_the_same_is_shown_a_few_rows_at_a_time(monkeypatch):
     rows = audit(given, **asked)
     for name, result in whole.attacks.items():
         np.testing.assert_allclose(rows.attacks[name].scores, result.scores, rtol=1e-4, atol=1e-4)
-    log_p = Rows(lambda samples: given.logits[0, samples], np.arange(600), 10)
+    log_p = Rows(lambda samples: fusion.log_confidence(given.logits[0, samples]), np.arange(600), 10)
     assert isinstance(Scale.of(log_p).rows(log_p), Rows)
 
 

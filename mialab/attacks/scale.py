@@ -3,8 +3,8 @@
 The papers' networks read confidences p. Where most answers are sure, these are nearly all 0 or 1, and a network of
 numbers of size one cannot tell 0.999 from 0.9999, though the loss can, and members from others by it. There the audit
 shows networks what is left beside each class, as -log(1 - p): of a small p this is p itself, of one near 1 its
-log-odds. On planted sure models whose loss has an AUC of .77, networks on p reach .48 to .69, on -log(1 - p) .74 to
-.77; on models of the chapters, where 55 to 70 % of the answers are above 0.99, the two do alike. Explained in the
+log-odds. On planted sure models whose loss has an AUC of .77, networks on p reach .48 to .69, on -log(1 - p) .73 to
+.77; on models of the chapters, where 55 to 70 % of the answers are above 0.99, these do no worse. Explained in the
 appendix "Attacks".
 """
 
