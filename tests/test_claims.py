@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mialab import claims
-from mialab.claims import Claim, Criterion, Effect, First, Last, Middle, Trend, printed, show, verdict
+from mialab.claims import Claim, Criterion, Effect, First, Last, Lowest, Middle, Trend, printed, show, verdict
 from mialab.claims.claim import above, at_least, at_most, below, near
 from mialab.metrics import Estimate
 from mialab.results.lines import Result
@@ -136,6 +136,31 @@ def test_a_trend_needs_three_points_that_differ():
     assert RISING.per_seed(trend_rows([[2, 2, 2]], [[1, 2, 3]])) == {}
     assert RISING.per_seed(trend_rows([[1, 2, 3]], [[5, 5, 5]])) == {0: 0}
     assert RISING.per_seed(trend_rows([[1, 2, 3], [3, 2, 1]], [[1, 4, 7]] * 2)) == pytest.approx({0: 6, 1: -6})
+
+
+LOWEST = Lowest(Effect("y", {}), ("epoch",))
+
+
+def test_the_lowest_place_is_chosen_on_the_other_seeds():
+    y = [[0.0, -0.3, 0.2], [-0.1, -0.2, 0.3], [-0.4, 0.5, 0.1]]
+    # The other two have their lowest sum at the first, the first, and the second place.
+    assert LOWEST.per_seed(trend_rows(y, y)) == {0: 0.0, 1: -0.1, 2: 0.5}
+    assert "where it is lowest in the other seeds" in str(LOWEST)
+
+
+def test_the_lowest_of_many_places_without_effect_is_not_low():
+    noise = np.random.default_rng(0).normal(size=(200, 3, 30))
+    found = [[*LOWEST.per_seed(trend_rows(each, each)).values()] for each in noise]
+    assert abs(np.mean(found)) < 0.15  # 600 draws with a deviation of 1
+    assert np.mean(noise.min(2)) < -1.8  # what picking each seed's own lowest would give
+
+
+def test_the_lowest_place_is_one_that_every_seed_has():
+    whole = trend_rows([[1, 2], [1, 2]], [[1, 2], [1, 2]])
+    lacking = [row for row in whole if (row["seed"], row["epoch"]) != (0, whole[0]["epoch"])]
+    assert LOWEST.per_seed(whole) == {0: 1, 1: 1}
+    assert LOWEST.per_seed(lacking) == {0: 2, 1: 2}
+    assert LOWEST.per_seed([row for row in whole if row["seed"] == 0]) == {}  # nothing to choose by
 
 
 def test_an_effect_reads_aloud_with_what_was_found_for_first_and_last():

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mialab.claims import ensemble, printed, pruning, verdict
-from mialab.claims.claim import Claim, Criterion, Effect, First, Last, Middle, Trend
+from mialab.claims.claim import Claim, Criterion, Effect, First, Last, Lowest, Middle, Trend
 from mialab.claims.show import text, to_dict
 from mialab.claims.verdict import VERDICTS, Verdict, overall
 
 if TYPE_CHECKING:
     from mialab.results.lines import Result
 
-__all__ = ["ALL", "VERDICTS", "Claim", "Criterion", "Effect", "First", "Last", "Middle", "Trend", "Verdict"]
-__all__ += ["overall", "printed", "text", "to_dict", "verdicts"]
+__all__ = ["ALL", "VERDICTS", "Claim", "Criterion", "Effect", "First", "Last", "Lowest", "Middle", "Trend"]
+__all__ += ["Verdict", "overall", "printed", "text", "to_dict", "verdicts"]
 
 ALL: tuple[Claim, ...] = (*ensemble.CLAIMS, *pruning.CLAIMS)
 

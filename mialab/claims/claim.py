@@ -177,11 +177,8 @@ class Trend:
 
     def of_one_seed(self, rows: Sequence[dict]) -> float | None:
         """The rise in one seed's rows, all filters resolved; None where there is none."""
-        places: dict[tuple, list[dict]] = {}
-        for row in rows:
-            if all(column in row for column in self.across):
-                places.setdefault(tuple(row[column] for column in self.across), []).append(row)
-        pairs = [(self.against.of_one_seed(own), self.effect.of_one_seed(own)) for own in places.values()]
+        places = _by_place(rows, self.across).values()
+        pairs = [(self.against.of_one_seed(own), self.effect.of_one_seed(own)) for own in places]
         x, y = np.array([pair for pair in pairs if None not in pair]).reshape(-1, 2).T
         if len(x) < POINTS or np.ptp(x) == 0:
             return None
@@ -193,6 +190,55 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class Lowest:
+    """An effect where it is lowest over the values of some columns: what "some are lower" says, not picked by luck.
+
+    Each seed is measured at the place that is lowest in the mean of all other seeds, since the lowest of many numbers
+    is low by chance too. Where no place has an effect below 0, this one has none below 0 either, in expectation.
+    across: the columns that tell the places apart, such as ("method", "strength"); the filters leave them free.
+    """
+
+    effect: Effect
+    across: tuple[str, ...]
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect of interest, in the effect's units."""
+        return self.effect.smallest
+
+    def reads(self, columns: dict) -> bool:
+        """Whether rows of a cell with these columns may have a part in it."""
+        return self.effect.reads(columns)
+
+    def drawn(self, rows: Sequence[dict]) -> float:
+        """0: places are chosen by the mean, which is no share of draws."""
+        return 0
+
+    def resolved(self, rows: Sequence[dict]) -> Lowest:
+        """The same with its places replaced, as in `Effect.resolved`."""
+        return replace(self, effect=self.effect.resolved(rows))
+
+    def per_seed(self, rows: Sequence[dict]) -> dict[int, float]:
+        """The effect of each seed where it is lowest in the others; places that a seed lacks are left out."""
+        places = [self.effect.per_seed(own) for own in _by_place(rows, self.across).values()]
+        seeds = {seed for measured in places for seed in measured}
+        whole = [measured for measured in places if measured.keys() == seeds]
+        if len(seeds) < 2 or not whole:
+            return {}
+
+        def elsewhere(measured: dict[int, float], seed: int) -> float:
+            return math.fsum(value for other, value in measured.items() if other != seed)
+
+        return {seed: min(whole, key=lambda one: elsewhere(one, seed))[seed] for seed in sorted(seeds)}
+
+    def __str__(self) -> str:
+        return f"{self.effect}, at the {' and '.join(self.across)} where it is lowest in the other seeds"
+
+
+Measure = Effect | Trend | Lowest
+
+
+@dataclass(frozen=True)
 class Criterion:
     """What an effect has to be.
 
@@ -201,7 +247,7 @@ class Criterion:
     where `null` is a bound in itself, on whose sides nothing else is asked.
     """
 
-    effect: Effect | Trend
+    effect: Measure
     direction: str
     null: float = 0.0
     margin: float = 0.0
@@ -252,27 +298,27 @@ class Claim:
                 raise ValueError(f"claim {self.id}: {found}")
 
 
-def above(effect: Effect | Trend, null: float = 0.0) -> Criterion:
+def above(effect: Measure, null: float = 0.0) -> Criterion:
     """The test that an effect lies above the number that means none: 0, or what guessing gives."""
     return Criterion(effect, ">", null, sesoi=effect.smallest)
 
 
-def below(effect: Effect | Trend, null: float = 0.0) -> Criterion:
+def below(effect: Measure, null: float = 0.0) -> Criterion:
     """The test that an effect lies below the number that means none."""
     return Criterion(effect, "<", null, sesoi=effect.smallest)
 
 
-def at_least(effect: Effect | Trend, bound: float) -> Criterion:
+def at_least(effect: Measure, bound: float) -> Criterion:
     """The test that an effect lies above a bound that the sentence, or our reading of it, names."""
     return Criterion(effect, ">", bound)
 
 
-def at_most(effect: Effect | Trend, bound: float) -> Criterion:
+def at_most(effect: Measure, bound: float) -> Criterion:
     """The test that an effect lies below a bound that the sentence, or our reading of it, names."""
     return Criterion(effect, "<", bound)
 
 
-def near(effect: Effect | Trend, margin: float, null: float = 0.0) -> Criterion:
+def near(effect: Measure, margin: float, null: float = 0.0) -> Criterion:
     """The test that an effect lies within a margin of a number: how "no difference" can be shown, not just not seen."""
     return Criterion(effect, "=", null, margin)
 
@@ -322,6 +368,15 @@ def _by_seed(rows: Sequence[dict]) -> dict[int, list[dict]]:
     for row in rows:
         seeds.setdefault(row["seed"], []).append(row)
     return dict(sorted(seeds.items()))
+
+
+def _by_place(rows: Sequence[dict], across: Sequence[str]) -> dict[tuple, list[dict]]:
+    """Rows by their values of some columns; those that lack one are left out."""
+    places: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if all(column in row for column in across):
+            places.setdefault(tuple(row[column] for column in across), []).append(row)
+    return places
 
 
 def _mean(value: str | tuple[str, str], rows: Sequence[dict]) -> float | None:
