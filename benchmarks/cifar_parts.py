@@ -1,4 +1,4 @@
-"""CIFAR-10's official files as two parts of less than 50 MiB, and back, byte for byte.
+"""CIFAR-10's official files as three parts of 35 MiB or less, and back, byte for byte.
 
     python benchmarks/cifar_parts.py pack DATA PARTS      # DATA holds cifar-10-batches-py
     python benchmarks/cifar_parts.py unpack PARTS DATA    # as many parts as are there; loading checks every file's MD5
@@ -17,8 +17,9 @@ from PIL import Image
 
 FOLDER = "cifar-10-batches-py"
 PARTS = (
-    ("data_batch_1", "data_batch_2", "data_batch_3"),
-    ("data_batch_4", "data_batch_5", "test_batch", "batches.meta"),
+    ("data_batch_1", "data_batch_2"),
+    ("data_batch_3", "data_batch_4"),
+    ("data_batch_5", "test_batch", "batches.meta"),
 )
 SHAPE = (3, 32, 32)
 ACROSS = 32  # images in a mosaic's row, and rows in a mosaic

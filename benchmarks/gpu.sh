@@ -11,11 +11,12 @@
 #   PYTHON         an interpreter with torch, torchvision, safetensors, filelock, scikit-learn, pytest (python3)
 #   MIALAB_STORE   folder of the cells (a new temporary one)
 #   MIALAB_DATA    folder of CIFAR-10 (a new temporary one)
-#   PARTS          folder of cifar10-*.tar, made by benchmarks/cifar_parts.py: unpacked into MIALAB_DATA, one or both
+#   PARTS          folder of cifar10-*.tar, made by benchmarks/cifar_parts.py: unpacked into MIALAB_DATA, one or more
 #   RESUME         folder of an earlier OUT
 #   MINUTES        in all (9)
 #   RUN            the experiment, in words of `mialab run` (ensemble/figure1 --preset course); then, say,
 #                  "pruning/table1 --preset course --where data=cifar10", table5, table6, figure2 and figure3
+#   JOBS           processes that share the GPU (10); a small network alone leaves most of it idle
 #   ALONE          not empty: neither tests nor benchmarks
 set -uo pipefail
 out=$(mkdir -p "${1:?give the folder for the results}" && cd "$1" && pwd)
@@ -50,7 +51,14 @@ elif [ -z "${ALONE:-}" ]; then
     step precision 60 "$python" benchmarks/precision.py 3
     step training 90 "$python" benchmarks/training.py --families
 fi
+# Processes share a GPU well under NVIDIA's MPS, where that is installed (benchmarks/results/gpu.md).
+if command -v nvidia-cuda-mps-control >"$out/mps.txt"; then
+    CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d) CUDA_MPS_LOG_DIRECTORY=$(mktemp -d)
+    export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    step mps 20 setsid nvidia-cuda-mps-control -d
+fi
 read -ra asked <<<"${RUN:-ensemble/figure1 --preset course}"
+[ "$toy" = --toy ] || asked+=(--jobs "${JOBS:-10}")
 "$python" benchmarks/archives.py pack "$MIALAB_STORE" "$out" --every 20 >"$out/archives.txt" 2>&1 &
 packer=$!
 step run 3600 "$python" -m mialab run "${asked[@]}"

@@ -45,6 +45,17 @@ def test_archives_are_few_and_small_and_name_what_finds_no_room(tmp_path, monkey
     assert archives.unpack(tmp_path / "out", tmp_path / "bare") + len(left_out) == len(cells) + 6
 
 
+def test_what_was_sent_before_stays_out_of_later_archives(tmp_path):
+    store, cells = Store(tmp_path / "store"), experiment().grid("smoke")
+    for cell in cells[:3]:
+        store.get(cell)
+    names = {path.parent.name for path in store.root.glob("*/cell.json")}
+    sent = set(list(names)[:2])
+    archives.pack(store.root, tmp_path / "out", {}, sent)
+    archives.unpack(tmp_path / "out", tmp_path / "bare")
+    assert {path.name for path in (tmp_path / "bare").iterdir()} == names - sent
+
+
 def test_official_files_travel_as_parts_and_come_back_byte_for_byte(tmp_path):
     folder = tmp_path / "data" / cifar_parts.FOLDER
     folder.mkdir(parents=True)
@@ -54,7 +65,7 @@ def test_official_files_travel_as_parts_and_come_back_byte_for_byte(tmp_path):
         content = {b"data": images, b"labels": [1, 2]} if "batch_" in name or name == "test_batch" else {b"labels": [3]}
         (folder / name).write_bytes(pickle.dumps(_python2(content), protocol=2))
     cifar_parts.pack(tmp_path / "data", tmp_path / "parts")
-    assert len(list((tmp_path / "parts").iterdir())) == 2
+    assert len(list((tmp_path / "parts").iterdir())) == 3
     names = cifar_parts.unpack(tmp_path / "parts", tmp_path / "back")
     assert len(names) == 7
     for name in names:
