@@ -175,10 +175,10 @@ def identities(config) -> list[dict]:
     return [template() | identity(config, attack) for attack in config.attacks]
 
 
-def grid_rows(name: str, preset: str, *, shift=lambda row, value: random.random()) -> list[dict]:
+def grid_rows(name: str, preset: str, *, seeds=range(3), shift=lambda row, value: random.random()) -> list[dict]:
     """Rows as the experiment's grid gives them, with made-up measurements; as if released networks had repetitions."""
     experiment, made_up = experiments.ALL[name], []
-    for seed in (0, 1, 2):
+    for seed in seeds:
         for config in experiment.grid(preset, seeds=(seed,)) or experiment.grid(preset, seeds=(0,)):
             for row in identities(config):
                 values = {value: shift(row, value) for value in (*experiment.values, *IN_NO_TABLE)}
@@ -204,7 +204,7 @@ def test_every_filter_finds_its_rows_and_never_mixes_lines(one, preset, monkeypa
     found = [own for place in places if (own := [row for row in there if claim.matches(row, place)])]
     for own in found:
         for test in (one.test, *one.also, *one.given):
-            assert set(test.effect.per_seed(own)) == {0, 1, 2}
+            assert set(test.effect.per_seed(own)) == ({1, 2} if isinstance(test.effect, Lowest) else {0, 1, 2})
     assert preset == "course" or (len(found) == len(places) if preset == "paper" else found or not places)
 
 
@@ -287,7 +287,8 @@ def defended_as_the_paper_says(row: dict, value: str, epochs: float, models: flo
 def as_published(name: str) -> tuple[Result, ...]:
     """A result at preset `paper` in which everything is as the paper says."""
     random.seed(0)
-    measured = tuple(grid_rows(name, "paper", shift=as_the_paper_says))
+    seeds = range(5 if name == "ensemble/figure5" else 3)  # one of its claims chooses on two and needs three more
+    measured = tuple(grid_rows(name, "paper", seeds=seeds, shift=as_the_paper_says))
     return (Result(name, "paper", "recorded", "GPU", measured, 0),)
 
 

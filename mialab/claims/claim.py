@@ -193,9 +193,10 @@ class Trend:
 class Lowest:
     """An effect where it is lowest over the values of some columns: what "some are lower" says, not picked by luck.
 
-    Each seed is measured at the place that is lowest in the mean of all other seeds, since the lowest of many numbers
-    is low by chance too. Where no place has an effect below 0, this one has none below 0 either, in expectation.
-    across: the columns that tell the places apart, such as ("method", "strength"); the filters leave them free.
+    The lowest of many numbers is low by chance too. So the place is chosen on the first half of the seeds (of five, on
+    two), by its mean, and the effect is that of the other seeds there. If it is below 0, then some place's is. If it is
+    not, that speaks of the place that was found. across: the columns that tell the places apart, such as ("method",
+    "strength"); the filters leave them free. A place that any seed lacks is left out.
     """
 
     effect: Effect
@@ -211,7 +212,7 @@ class Lowest:
         return self.effect.reads(columns)
 
     def drawn(self, rows: Sequence[dict]) -> float:
-        """0: places are chosen by the mean, which is no share of draws."""
+        """0: the lowest of several is no share of draws."""
         return 0
 
     def resolved(self, rows: Sequence[dict]) -> Lowest:
@@ -219,20 +220,19 @@ class Lowest:
         return replace(self, effect=self.effect.resolved(rows))
 
     def per_seed(self, rows: Sequence[dict]) -> dict[int, float]:
-        """The effect of each seed where it is lowest in the others; places that a seed lacks are left out."""
-        places = [self.effect.per_seed(own) for own in _by_place(rows, self.across).values()]
-        seeds = {seed for measured in places for seed in measured}
-        whole = [measured for measured in places if measured.keys() == seeds]
-        if len(seeds) < 2 or not whole:
+        """The effect of each seed that the place was not chosen on; none where there is a single seed."""
+        effect = self.effect.resolved(rows)
+        places = [effect.per_seed(own) for own in _by_place(rows, self.across).values()]
+        seeds = sorted({seed for measured in places for seed in measured})
+        whole = [measured for measured in places if len(measured) == len(seeds)]
+        choosing, measuring = seeds[: len(seeds) // 2], seeds[len(seeds) // 2 :]
+        if not choosing or not whole:
             return {}
-
-        def elsewhere(measured: dict[int, float], seed: int) -> float:
-            return math.fsum(value for other, value in measured.items() if other != seed)
-
-        return {seed: min(whole, key=lambda one: elsewhere(one, seed))[seed] for seed in sorted(seeds)}
+        found = min(whole, key=lambda measured: math.fsum(measured[seed] for seed in choosing))
+        return {seed: found[seed] for seed in measuring}
 
     def __str__(self) -> str:
-        return f"{self.effect}, at the {' and '.join(self.across)} where it is lowest in the other seeds"
+        return f"{self.effect}, at the {' and '.join(self.across)} where it is lowest in the first half of the seeds"
 
 
 Measure = Effect | Trend | Lowest

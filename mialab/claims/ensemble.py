@@ -121,6 +121,7 @@ DEFENSES = {  # name in the rows -> in words
     "partitioning": "Partitioning the data among the models",
     "stacking": "Stacking",
 }
+CHANGING = tuple(method for method in DEFENSES if method != "early_stop")  # that lies on the plain ensemble's curve
 
 
 def claim(
@@ -453,11 +454,12 @@ DEFENDED = (  # sections 2.1, 2.3 and 4.2, Figure 5
           above(Trend(leak(MANY), Effect("test_accuracy", MANY), ("method", "strength", "epoch"))),
           "Over all defenses and strengths, the more accurate ensemble is the leakier one."),
     claim("some-defense-leaks-less-at-equal-accuracy", "4.2", "figure5",
-          below(Lowest(Effect("auc_above_plain", ATTACK | MANY | {"method": tuple(DEFENSES)}),
+          below(Lowest(Effect("auc_above_plain", ATTACK | MANY | {"method": CHANGING}),
                        ("method", "strength", "epoch"))),
           "For a given accuracy, some defense leaks less than the plain ensemble.",
-          choice="our test: the defense, its strength and epoch are chosen on the other seeds, as the best of many is "
-          "good by chance too"),
+          choice="our reading: less than the plain ensemble, where the paper's one example leaks more; the defense, "
+          "its strength and epoch are chosen on half of the seeds and measured on the others; a defense that is more "
+          "accurate than the plain ensemble at any epoch has no equal there and is left out"),
     claim("heavy-l2-leaks-no-more", "4.2", "figure5",
           near(ensembling("auc", ATTACK | {"method": "l2", "strength": Last()}), 0.02),
           "Joining heavily regularised models adds hardly anything to the leak.", choice=UNCHANGED),
