@@ -64,5 +64,6 @@ packer=$!
 step run 3600 "$python" -m mialab run "${asked[@]}"
 kill "$packer" 2>/dev/null
 wait "$packer" 2>/dev/null
+command -v nvidia-cuda-mps-control >/dev/null && nvidia-cuda-mps-control <<<quit >>"$out/mps.txt" 2>&1
 step packed 60 "$python" benchmarks/archives.py pack "$MIALAB_STORE" "$out"
 cat "$out/steps.txt"
