@@ -110,6 +110,8 @@ def test_the_presets_kept_for_help_are_those_of_the_package():
         ("record toy/table --where data=digit", "unknown data 'digit'; did you mean digits? there are digits"),
         ("record toy/table --where model=lenet5 --where modles=1", "unknown column 'modles'; did you mean models"),
         ("run toy/table --seeds 0", "argument --seeds: found '0'"),
+        ("run toy/table --seeds 4-2", "found '4-2'; expected how many, such as 3, or which, such as 2-4"),
+        ("record toy/table --seeds 2-", "argument --seeds: found '2-'"),
         ("run toy/table --jobs 2 --scheduler tcp://a:1", "not allowed with argument"),
         ("run", "required: NAME; see mialab run --help"),
         ("show toy/table --attack loss", "no results of attack 'loss' yet"),
@@ -176,6 +178,12 @@ def test_fewer_seeds_are_run_and_shown_as_the_whole(toy, store, capsys):
     assert cli.main(["run", "toy/table", "--seeds", "1"]) == 0
     assert capsys.readouterr().out == shown(toy, store, seeds=[0])
     assert "missing" not in shown(toy, store, seeds=[0])
+
+
+def test_repetitions_are_named_by_their_first_and_last(toy, store, capsys):
+    assert cli.main(["run", "toy/table", "--seeds", "2-4"]) == 0
+    assert capsys.readouterr().out == shown(toy, store, seeds=[2, 3, 4])
+    refused(capsys, "record", "toy/table", "--seeds", "1-2", message="mialab run toy/table --preset smoke --seeds 1-2")
 
 
 def test_only_the_lines_asked_for_are_run_and_shown_and_the_whole_knows_what_is_missing(store, capsys, monkeypatch):

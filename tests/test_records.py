@@ -378,6 +378,79 @@ def test_a_record_of_fewer_seeds_says_so_and_gives_way_to_one_of_more(toy, store
     assert whole.file == path.name and whole.seeds == (0, 1, 2)
 
 
+@pytest.mark.parametrize("parts", [[(0,), (1, 2)], [(2,), (0, 1)], [(1,), (0, 1, 2)], [(0, 1, 2), (1,)]])
+def test_a_record_grows_by_repetitions_from_stores_that_know_nothing_of_each_other(toy, tmp_path, folder, parts):
+    for number, seeds in enumerate(parts):
+        store = Store(tmp_path / f"store{number}")
+        for cell in toy.grid("smoke", seeds=seeds):
+            store.get(cell)
+        path = record(toy, "smoke", store, seeds=seeds)
+    grown = read(path)
+    whole = Store(tmp_path / "whole")
+    for cell in toy.grid("smoke"):
+        whole.get(cell)
+    at_once = read(record(toy, "smoke", whole, folder=tmp_path / "other"))
+    assert grown.rows == at_once.rows and grown.seeds == (0, 1, 2) and not stale(grown)
+    assert [set(line.cells) for line in grown.lines] == [set(line.cells) for line in at_once.lines]
+    assert [line.seeds for line in grown.lines] == [(0, 1, 2)] * 2
+    assert [cell["name"] for cell in grown.cells] == [cell["name"] for cell in at_once.cells]
+    assert all(cell["seconds"] >= 0 for cell in grown.cells) and [each.missing for each in grown.results()] == [0]
+
+
+def test_a_line_names_the_code_of_all_its_repetitions_and_what_is_recorded_again_is_the_new(toy, store, folder):
+    path = recorded(toy, store)
+    made = read(path)
+    rows = tuple(row | {"auc": 0.9} for row in made.lines[0].rows)
+    path.write_text(records.text(replace(made, lines=(replace(made.lines[0], code="earlier", rows=rows),))))
+    [line, _] = read(record(toy, "smoke", store, seeds=(1,))).lines
+    assert line.code == f"{made.code} + earlier"
+    assert [row["auc"] for row in line.rows] == [0.9] * 3 + [row["auc"] for row in made.lines[0].rows[3:6]] + [0.9] * 3
+    assert read(recorded(toy, store)).code == made.code
+
+
+def test_what_is_recorded_of_an_experiment_is_its_lines_of_all_devices_each_once(several, store, folder):
+    made = read(recorded(several, store))
+    longer = [replace(line, rows=tuple(row | {"auc": 0.9} for row in line.rows)) for line in made.lines[1:3]]
+    shorter = replace(made, lines=tuple(restricted(line, (0, 1)) for line in made.lines[:2]))
+    for part, device in ((replace(made, lines=tuple(longer)), "NVIDIA H100"), (shorter, made.device)):
+        (folder / (part := replace(part, device=device)).file).write_text(records.text(part))
+    found = records.recorded("toy/table")
+    assert (found.origin, found.missing) == ("recorded", 3) and found.device == f"{made.device}, NVIDIA H100"
+    rows = [(row["data"], row["models"], row["seed"], row["auc"] == 0.9) for row in found.rows[::3]]
+    assert rows == [
+        *(("mnist", 1, seed, False) for seed in range(2)),
+        *(("mnist", 2, seed, True) for seed in range(3)),
+        *(("digits", 1, seed, True) for seed in range(3)),
+    ]
+
+
+def restricted(line, seeds):
+    """The line with some of its repetitions alone; its toy has a cell for each."""
+    cells = tuple(line.cells[line.seeds.index(seed)] for seed in seeds)
+    return replace(line, seeds=seeds, cells=cells, rows=tuple(row for row in line.rows if row["seed"] in seeds))
+
+
+def test_what_is_stale_or_not_recorded_at_all_is_not_taken_and_the_remedy_named(toy, store, monkeypatch):
+    with pytest.raises(RecordError, match="mialab run toy/table --preset smoke && mialab record toy/table --preset sm"):
+        records.recorded("toy/table")
+    recorded(toy, store)
+    assert len(records.recorded("toy/table").rows) == 18
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    with pytest.raises(RecordError, match="nothing is recorded of toy/table at preset smoke"):
+        records.recorded("toy/table")
+
+
+def test_a_stale_line_does_not_grow_but_moves(toy, store, monkeypatch):
+    for cell in toy.grid("smoke"):
+        store.get(cell)
+    record(toy, "smoke", store, seeds=range(2))
+    monkeypatch.setattr(Measured, "VERSION", 2)
+    for cell in toy.grid("smoke"):
+        store.get(cell)
+    new = read(record(toy, "smoke", store, seeds=(2,)))
+    assert new.seeds == (2,) and [each.origin for each in load()] == ["recorded", "superseded"]
+
+
 def test_a_misspelt_column_or_value_is_refused_with_close_names(several):
     with pytest.raises(ValueError, match="unknown column 'date'; did you mean data"):
         several.grid("smoke", where={"date": ["mnist"]})

@@ -30,13 +30,14 @@ examples:
 """
 RECORD = """\
 Writes book/results/NAME.PRESET.DEVICE.json: rows, curves, configurations, seeds, device, versions. With --where it
-writes the lines that are asked for, and they join those that are there; with --seeds, of so many repetitions alone.
+writes the lines that are asked for, and with --seeds the repetitions; they join those that are there.
 What the code has left behind moves to book/results/superseded; records of other devices stay. Outside a checkout set
 MIALAB_RESULTS to a folder of yours.
 
 examples:
   mialab run basics/overfitting && mialab record basics/overfitting
   mialab record basics/overfitting --where data=digits
+  mialab run basics/overfitting --seeds 3-4 && mialab record basics/overfitting --seeds 3-4
 """
 
 
@@ -100,7 +101,7 @@ def _run(arguments):
     from mialab.results import show
 
     store, failure, left = open_store(arguments.store), None, 0
-    seeds, where = options.repetitions(arguments.seeds), options.chosen(arguments.where)
+    seeds, where = arguments.seeds, options.chosen(arguments.where)
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
         cells = experiment.grid(arguments.preset, seeds=seeds, where=where)
@@ -144,6 +145,6 @@ def _record(arguments):
 
     with output.refusing(ValueError):
         experiment = experiments.get(arguments.name)
-        seeds, where = options.repetitions(arguments.seeds), options.chosen(arguments.where)
+        seeds, where = arguments.seeds, options.chosen(arguments.where)
         place = recording.record(experiment, arguments.preset, open_store(arguments.store), seeds=seeds, where=where)
     return output.show(f"{place}\n")

@@ -47,12 +47,8 @@ def where(parser) -> None:
 
 def seeds(parser) -> None:
     """Add `--seeds`."""
-    parser.add_argument("--seeds", metavar="N", type=count, help="repetitions (default: the preset's)")
-
-
-def repetitions(number: int | None) -> range | None:
-    """The seeds that `--seeds` means; None for the preset's."""
-    return None if number is None else range(number)
+    text = "repetitions: how many, counted from 0, or which, such as 2-4 (default: the preset's)"
+    parser.add_argument("--seeds", metavar="N", type=_repetitions, help=text)
 
 
 def chosen(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -68,6 +64,16 @@ def _pair(text: str) -> tuple[str, str]:
     if not (column and equals and value):
         raise argparse.ArgumentTypeError(f"found {text!r}; expected COLUMN=VALUE, such as data=mnist")
     return column, value
+
+
+def _repetitions(text: str) -> range:
+    """The seeds that `3` or `2-4` means."""
+    first, dash, last = text.partition("-")
+    if not dash:
+        return range(count(text))
+    if not all(number.isascii() and number.isdigit() for number in (first, last)) or int(first) > int(last):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected how many, such as 3, or which, such as 2-4")
+    return range(int(first), int(last) + 1)
 
 
 def _preset(text: str) -> str:

@@ -69,6 +69,12 @@ def where_options(where: Where | None) -> str:
     return "".join(f" --where {shlex.quote(f'{name}={value}')}" for name, values in asked for value in values)
 
 
+def seeds_option(seeds: Sequence[int]) -> str:
+    """Repetitions as the command line says them, with a space before: " --seeds 3", or " --seeds 2-4"."""
+    first, last = min(seeds), max(seeds)
+    return f" --seeds {f'{first}-{last}' if first else last + 1}"
+
+
 def _selected(cells: Sequence[Config], where: Where) -> tuple[Config, ...]:
     asked = values_of(where)
     placed = [(cell, {name: str(value) for name, value in cell.columns().items()}) for cell in cells]

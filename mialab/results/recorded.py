@@ -1,9 +1,9 @@
 """What a record holds, and whether the code still makes it.
 
-A record holds lines: what the cells of one setting gave, complete over its seeds, with what made them. So part of an
-experiment can be recorded, and more of it later. Where the code no longer makes a line's cells, the line is stale:
-still shown, as superseded, but no longer what the code gives. `mialab.results.records` reads and writes records,
-`mialab.results.recording` makes them.
+A record holds lines: what the cells of one setting gave, complete for each of its seeds, with what made them. So part
+of an experiment can be recorded, and more lines and seeds of it later. Where the code no longer makes a line's cells,
+the line is stale: still shown, as superseded, but no longer what the code gives. `mialab.results.records` reads and
+writes records, `mialab.results.recording` makes them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _CELL_NAME = re.compile(r"[a-z_]+-[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Line:
-    """What the cells of one setting gave, complete over the seeds: it is kept, or replaced, as a whole.
+    """What the cells of one setting gave, complete for each of the seeds.
 
-    columns: what tells its cells from others. code: the commit; made_with: versions, where several made it all of them.
+    columns: what tells its cells from others. code: the commit; made_with: versions; all that had a part in it.
     cells: their names. rows, curves: as the cells gave them, rounded to six significant digits.
     """
 
@@ -65,8 +65,7 @@ class Record:
     @property
     def file(self) -> str:
         """The name of its file."""
-        device = re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
-        return f"{self.experiment.replace('/', '-')}.{self.preset}.{device}.json"
+        return file_name(self.experiment, self.preset, re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-"))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -115,6 +114,11 @@ class Record:
         there = {line.key for line in lines}
         grid = experiments.get(self.experiment).grid(self.preset, seeds=self.seeds)
         return tuple(columns for config in grid if key_of(columns := config.columns()) not in there)
+
+
+def file_name(experiment: str, preset: str, device: str) -> str:
+    """The name of a record's file."""
+    return f"{experiment.replace('/', '-')}.{preset}.{device}.json"
 
 
 def key_of(columns: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How a record is made of what the store holds, and how new lines join an old one."""
+"""How a record is made of what the store holds, and how new lines and new repetitions join an old one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from mialab.engine.files import write_whole
-from mialab.engine.grid import Experiment, Where, where_options
+from mialab.engine.grid import Experiment, Where, seeds_option, where_options
 from mialab.engine.store import Cell, Config, Store, closure, open_store
 from mialab.results.lines import trained_on
 from mialab.results.recorded import (
@@ -42,15 +43,15 @@ def record(
 ) -> Path:
     """Write what the store holds of an experiment, or of those of its lines that `where` names; return the file.
 
-    seeds: the repetitions, by default all; fewer make a record that says so, and a later one with more replaces them.
-    New lines join the record of the same device. Lines that the code no longer makes move to `superseded`; a line that
-    is recorded again replaces the old one. Raises RecordError if cells are missing, with the command that computes
-    them, where rows could not be read back, and where nothing can be written.
+    seeds: the repetitions, by default all; fewer make a record that says so. New lines, and new repetitions of a line,
+    join the record of the same device; what is recorded again replaces the old. Lines that the code no longer makes
+    move to `superseded`. Raises RecordError if cells are missing, with the command that computes them, where rows could
+    not be read back, and where nothing can be written.
     """
     grid = experiment.grid(preset, seeds=seeds, where=where)
     found = {config: cell for config in closure(grid) if (cell := store.find(config)) is not None}
     if missing := sum(config not in found for config in grid):
-        options = where_options(where) + ("" if seeds is None else f" --seeds {len(seeds)}")
+        options = where_options(where) + ("" if seeds is None else seeds_option(seeds))
         raise RecordError(_missing(experiment, preset, store, options, missing, len(grid)))
     made = _made(experiment, preset, grid, found)
     root = results_folder(folder)
@@ -112,7 +113,7 @@ def _write(made: Record, experiment: Experiment, root: Path) -> Path:
     path = root / made.file
     try:
         with _alone(root):  # else of two who record at once, the later would lose the other's lines
-            whole = _joined(made, _kept(path, made, root) if path.exists() else None, experiment)
+            whole = _joined(made, _kept(path, root) if path.exists() else None, experiment)
             write_whole(path, lambda file: file.write(text(whole).encode()))
     except OSError as error:
         raise RecordError(
@@ -142,21 +143,22 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _kept(path: Path, made: Record, root: Path) -> Record:
-    """The old record without the lines that are made anew, and without those that are stale, which move."""
+def _kept(path: Path, root: Path) -> Record:
+    """The old record without the lines that are stale, which move."""
     old = read(path)
-    gone, renewed = {line.key for line in outdated(old)}, {line.key for line in made.lines}
+    gone = {line.key for line in outdated(old)}
     if gone:
         lines = tuple(line for line in old.lines if line.key in gone)
         absent = (*old.absent, *(line.columns for line in old.lines if line.key not in gone))
         _save(replace(old, lines=lines, absent=absent), root / SUPERSEDED)
-    return replace(old, lines=tuple(line for line in old.lines if line.key not in gone | renewed))
+    return replace(old, lines=tuple(line for line in old.lines if line.key not in gone))
 
 
 def _joined(made: Record, old: Record | None, experiment: Experiment) -> Record:
     """The lines of both in the order of the grid, the cells that they stand on, and which lines are not there."""
     before, cells_before = (old.lines, old.cells) if old else ((), ())
-    lines = {line.key: line for line in (*before, *made.lines)}
+    lines = {line.key: line for line in before}
+    lines |= {line.key: _grown(line, lines.get(line.key)) for line in made.lines}
     places = {key_of(columns): columns for config in experiment.grid(made.preset) for columns in [config.columns()]}
     there = [lines[key] for key in places if key in lines]
     seeds = sorted({seed for line in there for seed in line.seeds})
@@ -169,6 +171,26 @@ def _joined(made: Record, old: Record | None, experiment: Experiment) -> Record:
         lines=tuple(there),
         cells=tuple(cell | {"seconds": seconds.get(cell["name"], 0.0)} for cell in needed),
         absent=tuple(columns for key, columns in places.items() if key not in lines),
+    )
+
+
+def _grown(made: Line, old: Line | None) -> Line:
+    """The line, with those repetitions of the old one that were not made anew."""
+    if old is None or set(old.seeds) <= set(made.seeds):
+        return made
+    rows, curves = (
+        sorted([*(part for part in before if part["seed"] not in made.seeds), *new], key=itemgetter("seed"))
+        for before, new in ((old.rows, made.rows), (old.curves, made.curves))
+    )
+    both = together({"code": line.code, **line.made_with} for line in (old, made))
+    return replace(
+        made,
+        seeds=tuple(sorted({*old.seeds, *made.seeds})),
+        code=both.pop("code"),
+        made_with=both,
+        cells=tuple(dict.fromkeys((*old.cells, *made.cells))),
+        rows=tuple(rows),
+        curves=tuple(curves),
     )
 
 

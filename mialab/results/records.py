@@ -21,7 +21,8 @@ from typing import Any
 import mialab
 from mialab import experiments
 from mialab.engine.grid import PRESETS
-from mialab.results.recorded import SUPERSEDED, Line, Record
+from mialab.results.lines import Result
+from mialab.results.recorded import SUPERSEDED, Line, Record, file_name, outdated
 
 FORMAT = 2
 LONG = 60  # characters of settings from which on it pays to write once what several cells share
@@ -69,9 +70,30 @@ def load(folder: str | os.PathLike | None = None) -> list[Record]:
     return _readable(root) + old
 
 
-def _readable(folder: Path) -> list[Record]:
+def recorded(name: str, preset: str = "smoke", folder: str | os.PathLike | None = None) -> Result:
+    """What is recorded of an experiment at a preset and holds, whatever the device: its rows and curves.
+
+    Where several devices have a line, it is taken from the one with the most repetitions of it. Raises RecordError,
+    which names the command that makes the record, where there is none.
+    """
+    found = _readable(results_folder(folder), file_name(name, preset, "*"))
+    lines: dict[str, Line] = {}
+    for record in found:
+        gone = {line.key for line in outdated(record)}
+        for line in record.lines:
+            if line.key not in gone and (line.key not in lines or len(line.seeds) > len(lines[line.key].seeds)):
+                lines[line.key] = line
+    if not lines:
+        command = f"mialab run {name} --preset {preset} && mialab record {name} --preset {preset}"
+        raise RecordError(f"nothing is recorded of {name} at preset {preset}; compute and record it: {command}")
+    devices = ", ".join(record.device for record in found)
+    [result] = Record(name, preset, devices, cells=(), lines=tuple(lines.values())).results()
+    return result
+
+
+def _readable(folder: Path, names: str = "*.json") -> list[Record]:
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(names)):
         try:
             found.append(read(path))
         except RecordError as error:
