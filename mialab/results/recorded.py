@@ -160,9 +160,9 @@ def _by_name(value: Any, cells: dict[str, dict]) -> Any:
     return {key: _by_name(part, cells) for key, part in value.items()}
 
 
-def cell_name(config: Config) -> str:
-    """The cell's name in any store."""
-    return Store(Path()).name(config)
+def cell_name(config: Config, known: dict[Config, dict[str, int]] | None = None) -> str:
+    """The cell's name in any store; known: see `mialab.engine.store.versions`."""
+    return Store(Path()).name(config, known)
 
 
 def outdated(record: Record) -> tuple[Line, ...]:
@@ -170,9 +170,10 @@ def outdated(record: Record) -> tuple[Line, ...]:
     if record.experiment not in experiments.ALL:
         return record.lines
     experiment = experiments.get(record.experiment)
+    known: dict[Config, dict[str, int]] = {}
     made = {
         seeds: {
-            key: set(map(cell_name, group))
+            key: {cell_name(config, known) for config in group}
             for key, group in cells_by_line(experiment.grid(record.preset, seeds=seeds)).items()
         }
         for seeds in {line.seeds for line in record.lines}
