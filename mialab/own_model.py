@@ -179,7 +179,7 @@ def _collected(
     for pair in bar(pairs, show=progress, desc=name, unit="batch", delay=2):
         if not isinstance(pair, tuple | list) or len(pair) < 2:
             raise AuditError(f"{name}: found batches of {type(pair).__name__}; expected pairs (x, y)")
-        answers.append(np.stack([_columns(ask(pair[0])) for ask in asks]))
+        answers.append(_stacked([_columns(ask(pair[0])) for ask in asks]))
         labels.append(_array(pair[1]))
         if answers[-1].shape[1:2] != labels[-1].shape[:1]:
             found = f"answers of shape {list(answers[-1].shape[1:])} to {len(labels[-1])} samples"
@@ -187,6 +187,15 @@ def _collected(
     if not answers:
         raise AuditError(f"{name}: found no samples; expected some on either side")
     return np.concatenate(answers, axis=1), np.concatenate(labels)
+
+
+def _stacked(answers: list[np.ndarray]) -> np.ndarray:
+    """What several models answer to one batch, as one array."""
+    for number, one in enumerate(answers):
+        if one.shape != answers[0].shape:
+            found = f"model 0 answers in shape {list(answers[0].shape)}, model {number} in {list(one.shape)}"
+            raise AuditError(f"model: {found}; expected the same classes for the same samples of all models")
+    return np.stack(answers)
 
 
 def _columns(answers: np.ndarray) -> np.ndarray:

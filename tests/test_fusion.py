@@ -398,7 +398,7 @@ def test_a_weighted_mean_is_numpy_s_and_equal_weights_give_the_mean():
 
 
 def test_weights_that_do_not_fit_are_refused():
-    for wrong in ((0.5, 0.6), (1.5, -0.5)):
+    for wrong in ((0.5, 0.6), (1.5, -0.5), (float("nan"), 0.5)):
         with pytest.raises(ValueError, match="none below 0 and a sum of 1"):
             fusion.Weighted(wrong)
     with pytest.raises(ValueError, match="found 2 weights for 3 models; expected one each: fit"):

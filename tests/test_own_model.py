@@ -141,6 +141,7 @@ def test_the_report_is_written_as_a_page(tmp_path):
         (module(), (TRAIN, DataLoader(TensorDataset(torch.zeros(9, D)), 3)), "test: found batches|expected pairs"),
         (lambda x: np.zeros((1, 3)), (TRAIN, TEST), "model: found answers of shape .* expected one for each"),
         (LogisticRegression().fit(*TRAIN), (TRAIN, (TEST[0], TEST[1] + 5)), "labels: found .* was not fitted to"),
+        ([lambda x: np.ones((len(x), 3)), lambda x: np.ones((len(x), 4))], (TRAIN, TEST), "the same classes"),
         ([module(), LogisticRegression().fit(*TRAIN)], (TRAIN, TEST), "logits and models that answer probabilities"),
     ],
 )

@@ -26,6 +26,10 @@ NAMED_PAIRS = {  # captions of Figures 1 to 3, sections 4.1 and 4.2, and the rel
     *(("cifar10", "alexnet"), ("cifar10", "resnet20"), ("cifar10", "densenet100")),
     *(("cifar100", "alexnet"), ("cifar100", "resnet20")),
 }
+OUR_PAIRS = {  # what the paper leaves open and its figures need
+    *(("mnist", "lenet5"), ("fashion-mnist", "lenet5"), ("svhn", "alexnet"), ("svhn", "resnet20")),
+    *(("svhn", "densenet100"), ("cifar100", "densenet100"), ("imagenet", "resnet18")),
+}
 FIGURES = {
     7: {"svhn", "cifar10"},
     8: {"cifar100", "imagenet"},
@@ -42,7 +46,7 @@ def test_every_data_set_and_network_that_the_paper_names_has_a_cell_at_preset_pa
     columns = [cell.columns() for cell in of_paper(f"ensemble/figure{figure}")]
     assert {each["data"] for each in columns} == NAMED_DATA | BESIDE
     assert {each["model"] for each in columns} >= NAMED_NETWORKS
-    assert {(each["data"], each["model"]) for each in columns} >= NAMED_PAIRS
+    assert {(each["data"], each["model"]) for each in columns} >= NAMED_PAIRS | OUR_PAIRS
 
 
 @pytest.mark.parametrize("figure", FIGURES)

@@ -1,7 +1,7 @@
 """How the members of an ensemble come to be, apart from random initialisation alone, which needs nothing of its own.
 
 `division` deals the training rows among the models: bags, parts, parts with one left over for a meta-learner. They are
-trained independently, by `training.fit_many` where that is faster. `snapshots` takes them from one training whose
+trained independently, each as a cell of its own. `snapshots` takes them from one training whose
 learning rate restarts. `diversified` trains backbones under one shared layer, all at once. `sequential` says which rows
 the next model is trained without. Explained in the chapters "Other ensembles" and "Between the papers".
 """

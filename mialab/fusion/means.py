@@ -139,7 +139,7 @@ class Weighted(FusionRule):
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.weights and (min(self.weights) < 0 or abs(sum(self.weights) - 1) > SUM_ERROR):
+        if self.weights and not (min(self.weights) >= 0 and abs(sum(self.weights) - 1) <= SUM_ERROR):  # NaN is neither
             raise ValueError(f"weighted: found weights {self.weights}; expected none below 0 and a sum of 1")
 
     def fit(self, logits: np.ndarray, labels: np.ndarray, seed: int) -> FusionRule:
