@@ -53,7 +53,7 @@ TABULAR = Recipe(epochs=100, batch=128, optimizer="adam", lr=1e-3)
 # As the authors' earlier work trains its LeNet on MNIST, but for Adam's own betas.
 LENET = Recipe(epochs=40, batch=64, optimizer="adam", lr=1e-3)
 RESNET = replace(ALEXNET, lr=0.1, weight_decay=1e-4)
-# The implementation cuts DenseNet's rate after 150 and 225 epochs, never within 90; to cut it as ResNet's is our choice.
+# The implementation cuts DenseNet's rate after 150 and 225 epochs, not within 90; to cut as for ResNet is our choice.
 DENSENET = replace(RESNET, batch=64)
 IMAGENET = Recipe(epochs=90, batch=256, lr=0.1, weight_decay=1e-4, schedule=Steps((31, 61)), augment=("crop", "flip"))
 PHOTOGRAPHS = replace(IMAGENET, batch=64)
