@@ -282,10 +282,10 @@ def bag(rows: Tensor, number: int, *, seed: int) -> Tensor:
     """As many rows as there are, drawn with replacement for member `number` of a bagging ensemble: int64, ascending.
 
     A share 1 - 1/e of the rows, about 63 %, is expected in it, some more than once. Bags of other numbers and seeds are
-    independent.
+    independent. Raises ValueError for a negative number, and where there is no row to draw.
     """
-    if number < 0:
-        raise ValueError(f"bags are numbered from 0, not {number}")
+    if number < 0 or not len(rows):
+        raise ValueError(f"bag {number} of {len(rows)} rows: number bags from 0, and give at least one row")
     rows = rows.sort().values
     drawn = np.random.default_rng([seed, number]).integers(len(rows), size=len(rows))
     return rows[torch.from_numpy(np.sort(drawn))]

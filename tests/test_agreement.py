@@ -496,3 +496,9 @@ def test_bad_input_is_refused_with_a_remedy():
         agreement.answers(random_outputs(), fusion="mean")
     with pytest.raises(ValueError, match="found 1 model; agreement needs at least two"):
         agreement.shape(agreement.answers(alone(random_outputs(), 0)))
+    with pytest.raises(ValueError, match="found no models"):
+        agreement.level([], np.zeros(3))
+    with pytest.raises(ValueError, match=r"model 1 in \[4, 2\]"):
+        agreement.level([np.zeros((3, 2)), np.zeros((4, 2))], np.zeros(3))
+    with pytest.raises(ValueError, match=r"answers to 3 samples and labels of shape \[5\]"):
+        agreement.level([np.zeros((3, 2))], np.zeros(5))

@@ -405,3 +405,17 @@ def test_weights_that_do_not_fit_are_refused():
         fusion.fuse(some_logits(3, 4, 5), fusion.Weighted((0.5, 0.5)))
     with pytest.raises(ValueError, match="found no weights"):
         fusion.fuse(some_logits(3, 4, 5), fusion.Weighted())
+
+
+@pytest.mark.parametrize("ask", [fusion.fuse, fusion.predict, fusion.answer])
+def test_models_that_do_not_belong_together_are_refused(ask):
+    for models, message in (
+        ([], "found no models; expected an array"),
+        ([np.zeros((3, 2)), np.zeros((4, 2))], r"model 0 answers in shape \[3, 2\], model 1 in \[4, 2\]; expected"),
+        ([np.zeros((3, 2)), np.zeros((3, 5))], r"model 1 in \[3, 5\]"),
+        (np.zeros((3, 2)), r"model 0 answers in shape \[2\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask(models)
+    logits = some_logits(3, 4, 5)
+    np.testing.assert_array_equal(ask(list(logits)), ask(logits))

@@ -10,11 +10,13 @@ from PIL import Image
 from mialab import experiments, models, splits
 from mialab.cells.agreed import Agreed
 from mialab.cells.attacked import Attacked
+from mialab.cells.rescaled import Rescaled
 from mialab.data import known, streams
 from mialab.engine.store import closure
 from mialab.experiments import ensemble
 from mialab.experiments.ensemble_places import FULL, OURS, PAPER, places
-from mialab.training import Phase
+from mialab.experiments.other_ensembles import VIEWS
+from mialab.training import Cyclic, Phase, Steps
 
 NAMED_DATA = {  # section 4.1
     *("adult", "purchase100", "texas100", "mnist", "fashion-mnist", "svhn", "cifar10", "cifar100", "imagenet"),
@@ -130,3 +132,45 @@ def test_of_imagenet_as_many_members_are_audited_as_there_are_others():
     place = next(place for place in FULL if place.data == "imagenet")
     trained, members, nonmembers = place.target.pipeline.row_counts
     assert (trained, members, nonmembers) == (1_281_167, 50_000, 50_000)
+
+
+# Figures 10 to 13
+
+
+def test_figure_10_is_drawn_on_all_data_and_networks_for_each_rule_and_size():
+    cells = of_paper("ensemble/figure10")
+    audits = [cell for cell in cells if isinstance(cell, Attacked)]
+    assert {(cell.columns()["data"], cell.columns()["model"]) for cell in audits} >= NAMED_PAIRS | OUR_PAIRS
+    rules = ("confidence", "logit", "raw-logit")
+    black = {(rule, size, False) for rule in rules for size in (1, 2, 5, 10)}
+    own = {(cell.fusion, cell.size, cell.white_box) for cell in audits if cell.columns()["data"] == "adult"}
+    assert own == black | {("confidence", 10, True), ("logit", 10, True)}
+    rescaled = [cell for cell in cells if isinstance(cell, Rescaled)]
+    assert {cell.columns()["data"] for cell in rescaled} == NAMED_DATA | BESIDE
+    assert {cell.audit.fusion for cell in rescaled} == {"confidence", "logit"}
+
+
+def test_figures_11_and_13_have_their_data_sets_and_figure_12_those_of_its_source():
+    for figure, data in ((11, {"cifar10", "cifar100", "svhn"}), (12, {"cifar10", "cifar100"})):
+        cells = of_paper(f"ensemble/figure{figure}")
+        assert {cell.columns()["data"] for cell in cells} == data
+        assert {(cell.size, cell.white_box) for cell in cells} == {(k, view) for k in (1, 2, 5, 10) for view in VIEWS}
+    assert {cell.columns()["data"] for cell in of_paper("ensemble/figure13")} == {"cifar10", "cifar100", "svhn"}
+    assert {cell.fusion for cell in of_paper("ensemble/figure11")} == {"weighted"}
+
+
+def test_figure_12_takes_the_last_snapshots_of_one_training_of_500_epochs_that_restarts_each_50():
+    for cell in of_paper("ensemble/figure12"):
+        recipe = cell.target.pipeline.last.recipe
+        assert (recipe.epochs, recipe.schedule) == (500, Cyclic(10))
+        assert (cell.choice, cell.target.count) == ("first", 10)
+
+
+def test_figure_13_trains_each_number_of_backbones_anew_as_the_paper_states():
+    cells = of_paper("ensemble/figure13")
+    assert {cell.target.count for cell in cells} == {1, 2, 5, 10}
+    for cell in cells:
+        target, recipe = cell.target, cell.target.pipeline.last.recipe
+        assert (recipe.epochs, recipe.schedule, recipe.optimizer) == (60, Steps((20, 40), 0.1), "sgd")
+        assert cell.size == target.count
+        assert target.weight == (0.001 if cell.columns()["data"] == "cifar100" else 0.01)

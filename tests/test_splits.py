@@ -366,6 +366,9 @@ def test_bags_of_other_numbers_and_seeds_are_others_and_the_same_ones_the_same()
     assert torch.equal(one, same) and not torch.equal(one, other) and not torch.equal(one, reseeded)
     both = len(np.intersect1d(one, other)) / 1000
     assert both == pytest.approx((1 - 1 / np.e) ** 2, abs=0.08), "bags are independent"
+    for rows, number in ((torch.arange(4), -1), (torch.arange(0), 0)):
+        with pytest.raises(ValueError, match="number bags from 0, and give at least one row"):
+            splits.bag(rows, number, seed=0)
     with pytest.raises(ValueError, match="from 0"):
         splits.bag(rows, -1, seed=0)
 

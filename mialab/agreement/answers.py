@@ -22,10 +22,13 @@ def level(logits: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """The number of models whose answer, of equally likely classes the first, is the label: int64 [samples].
 
     logits: one array [samples, classes] per model, or logarithms of probabilities. This is c of the ensemble paper's
-    Eq. 1. Explained in the chapter "Agreement".
+    Eq. 1. Raises ValueError as `fusion.stacked`, and for other samples than labels.
+    Explained in the chapter "Agreement".
     """
-    labels = np.asarray(labels)
-    return sum((np.argmax(one, axis=1) == labels for one in logits), np.zeros(len(labels), np.int64))
+    answered, labels = fusion.stacked(logits).argmax(axis=2), np.asarray(labels)
+    if answered.shape[1:] != labels.shape:
+        raise ValueError(f"found answers to {answered.shape[1]} samples and labels of shape {list(labels.shape)}")
+    return (answered == labels).sum(axis=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,7 @@ _BY_AUDITS = ("data", "model", "epoch", "learning_rate", "access", "choice", "mo
 _OF_LEVELS = (
     *("train_accuracy", "test_accuracy", "auc", "share", "agreement", "confidence", "correct_confidence"),
     *("misclassified_confidence", "lead", "confidence_auc", "unanimous", "level_js", "js_of_accuracy"),
-    *("contribution", "contribution_share"),
+    *("level_auc", "common", "contribution", "contribution_share"),
 )
 _BY_LEVELS = ("data", "model", "epoch", "learning_rate", "models", "attack", "part", "level", "side", "factor")
 

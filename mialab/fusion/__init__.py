@@ -7,7 +7,7 @@ labels. Softmaxes saved as such (`probabilities`) are averaged as they are, what
 chapter "The audit".
 """
 
-from mialab.fusion.apply import FURTHER, RULES, answer, fuse, get, predict, side_by_side
+from mialab.fusion.apply import FURTHER, RULES, answer, fuse, get, predict, side_by_side, stacked
 from mialab.fusion.arithmetic import LARGEST, SMALLEST, log_confidence, log_odds, softmax
 from mialab.fusion.calibration import calibration_error
 from mialab.fusion.choices import LeastConfident, MostConfident, RandomAgreeing, Vote
@@ -45,4 +45,5 @@ __all__ = [
     "predict",
     "side_by_side",
     "softmax",
+    "stacked",
 ]

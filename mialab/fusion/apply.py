@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mialab.fusion.arithmetic import log_confidence, softmax
@@ -39,6 +41,23 @@ def get(rule: str | FusionRule) -> FusionRule:
     return RULES.get(rule) or FURTHER[rule]
 
 
+def stacked(models: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    """What all models answer, as one array [models, n, classes].
+
+    Raises ValueError for no model, and for models that answer other samples or other classes than the first one.
+    """
+    shapes = [np.shape(one) for one in models]
+    if not shapes:
+        raise ValueError("found no models; expected an array [samples, classes] for each, of one at least")
+    for number, shape in enumerate(shapes):
+        if len(shape) != 2 or shape != shapes[0]:
+            raise ValueError(
+                f"model 0 answers in shape {list(shapes[0])}, model {number} in {list(shape)}; expected "
+                "[samples, classes], the same of all models"
+            )
+    return np.asarray(models)
+
+
 def fuse(
     logits: np.ndarray, how: str | FusionRule = "confidence", *, probabilities: np.ndarray | None = None
 ) -> np.ndarray:
@@ -47,9 +66,9 @@ def fuse(
     Rows sum to one: the likeliest class's entry is found from the others, also in `probabilities`, of which a zero
     counts as the smallest positive number of their type.
     Models are taken one at a time: memory beyond the outputs is a few arrays of [n, classes].
-    Raises ValueError for an unknown rule.
+    Raises ValueError for an unknown rule, and as `stacked`.
     """
-    rule = get(how)
+    rule, logits = get(how), stacked(logits)
     if probabilities is None or (p := rule.of_softmaxes(probabilities)) is None:
         return rule(logits)
     return log_confidence(np.log(np.maximum(p, np.finfo(probabilities.dtype).smallest_subnormal)))
@@ -60,9 +79,9 @@ def predict(
 ) -> np.ndarray:
     """The ensemble's confidences [n, classes], float64, by plain arithmetic: np.mean's and a softmax's.
 
-    Raises ValueError for an unknown rule.
+    Raises ValueError for an unknown rule, and as `stacked`.
     """
-    rule = get(how)
+    rule, logits = get(how), stacked(logits)
     p = None if probabilities is None else rule.of_softmaxes(probabilities)
     return rule.confidences(logits) if p is None else p
 
@@ -71,7 +90,7 @@ def answer(
     logits: np.ndarray, how: str | FusionRule = "confidence", *, probabilities: np.ndarray | None = None
 ) -> np.ndarray:
     """The labels that the ensemble answers, int64 [n], by which its accuracy is counted. ValueError as `predict`."""
-    rule = get(how)
+    rule, logits = get(how), stacked(logits)
     p = None if probabilities is None else rule.of_softmaxes(probabilities)
     return rule.answers(logits) if p is None else p.argmax(axis=1)
 
