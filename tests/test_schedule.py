@@ -8,6 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from mialab.chapters import notebook
 from mialab.engine import schedule
 from mialab.engine.run import run
 from mialab.engine.schedule import LARGE, Schedule, choose, cores, limited, threads_for
@@ -140,3 +141,16 @@ def test_an_error_restores_the_threads():
         assert torch.get_num_threads() == before + 1
         raise ValueError
     assert torch.get_num_threads() == before
+
+
+def test_a_chapter_keeps_to_the_cores_that_it_is_given_unless_the_user_says_how_many_threads(monkeypatch):
+    """Kernels side by side, each on all cores, trained chapters 07 and 08 ten times as slowly."""
+    monkeypatch.setattr(schedule, "cores", cores)
+    with limited(3):
+        monkeypatch.setenv("MIALAB_CORES", "2")
+        notebook.setup()
+        assert torch.get_num_threads() == blas_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "5")
+        monkeypatch.setenv("MIALAB_CORES", "1")
+        notebook.setup()
+        assert torch.get_num_threads() == blas_threads() == 2

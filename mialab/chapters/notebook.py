@@ -9,6 +9,7 @@ import matplotlib
 from IPython.display import HTML, Markdown, display
 
 from mialab import __version__
+from mialab.engine.schedule import keep_to_cores
 
 PUBLISHED = "mialab_published"  # the key of the numbers in an output's metadata
 
@@ -25,8 +26,9 @@ STYLE: dict[Any, Any] = {
 
 
 def setup() -> None:
-    """Set the figures' style. Nothing is seeded and nothing is downloaded here."""
+    """Set the figures' style, and keep to the cores that `mialab regress` gives. Nothing is seeded or downloaded."""
     matplotlib.rcParams.update(STYLE)
+    keep_to_cores()
 
 
 def banner(preset: str) -> None:

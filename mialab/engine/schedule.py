@@ -119,6 +119,22 @@ def _system_bytes() -> float:
         return 4e9
 
 
+def set_threads(threads: int) -> None:
+    """From now on, this process runs on so many threads: torch's, if it is loaded, and those of linear algebra."""
+    threadpool_limits(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def keep_to_cores() -> None:
+    """Take no more threads than there are cores to plan with, unless OMP_NUM_THREADS says how many.
+
+    Small nets that are trained side by side, each on the threads of the whole machine, take ten times as long.
+    """
+    if _asked(_THREADS) is None:
+        set_threads(cores())
+
+
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
     """Run the block on so many threads: torch's and those of linear algebra; afterwards as before."""

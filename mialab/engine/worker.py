@@ -6,7 +6,6 @@ Nothing here imports torch, so that a worker has its GPU and threads before it d
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -14,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tqdm
-from threadpoolctl import threadpool_limits
 
+from mialab.engine.schedule import set_threads
 from mialab.engine.store import Busy, Config, Store, StoreError
 
 # A process has one global random state, and one GPU: a worker with several threads computes one cell at a time, too.
@@ -64,9 +63,7 @@ def begin(gpus: Any, threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA starts, which is not before the first cell
     tqdm.tqdm.set_lock(threading.RLock())  # its own kind is a semaphore of the system's, left behind at a sudden end
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for libraries that are yet to be loaded
-    threadpool_limits(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    set_threads(threads)
 
 
 def _end_with_parent() -> None:
