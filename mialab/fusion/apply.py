@@ -49,8 +49,10 @@ def stacked(models: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
     shapes = [np.shape(one) for one in models]
     if not shapes:
         raise ValueError("found no models; expected an array [samples, classes] for each, of one at least")
+    if len(shapes[0]) != 2:
+        raise ValueError(f"model 0 answers in shape {list(shapes[0])}; expected [samples, classes] of each model")
     for number, shape in enumerate(shapes):
-        if len(shape) != 2 or shape != shapes[0]:
+        if shape != shapes[0]:
             raise ValueError(
                 f"model 0 answers in shape {list(shapes[0])}, model {number} in {list(shape)}; expected "
                 "[samples, classes], the same of all models"
